@@ -1,0 +1,205 @@
+"""A bundle: the folder (or a zip of it) that export writes and the runtime reads.
+
+::
+
+    name.tta/
+      manifest.json               the contract, see tta.manifest
+      infer.onnx                  slots as weights; runs alone in any onnxruntime
+      batch.onnx                  forward under the statistics rule
+      step/<objective>.onnx       the same with objective and gradients
+      weights.safetensors         weights and source slots; the graphs point into it by offset
+      calibration.safetensors     source statistics, and what calibration measured
+
+Nothing is pickled. Every file's sha256 is checked when the bundle is opened.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import stat
+import tempfile
+import weakref
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from tta.errors import BundleError
+from tta.manifest import Manifest
+from tta.records import Array, content_hash, frozen
+
+MAX_BYTES = 4 << 30  # unpacked size of a zipped bundle beyond which it is refused
+_CHUNK = 1 << 20
+
+
+class Bundle:
+    """An opened, checked bundle.
+
+    Attributes:
+        path: folder of the bundle; a temporary one if it was opened from a zip.
+        manifest: its contract.
+        hash: hash of the manifest, which covers every file.
+
+    Raises:
+        BundleError: the bundle is absent, truncated, edited, newer, or hostile.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        given = Path(path)
+        if given.name == "infer.onnx" and given.is_file():
+            given = given.parent
+        if given.is_file():
+            self.path = _unpack(given)
+            self._cleanup = weakref.finalize(self, shutil.rmtree, self.path, True)
+        elif given.is_dir():
+            self.path = given
+        else:
+            raise BundleError(f"no bundle at {given}: expected a folder or a zip of one")
+        manifest = self.path / "manifest.json"
+        if not manifest.is_file():
+            raise BundleError(f"{given} has no manifest.json, so it is no bundle: use tta export")
+        try:
+            text = manifest.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise BundleError("manifest.json is not UTF-8; export again") from error
+        self.manifest = Manifest.from_json(text)
+        self.hash = self.manifest.hash
+        self._verify()
+        self.source_slots = self._load_slots()
+
+    def _verify(self) -> None:
+        needed = {"infer.onnx", "weights.safetensors", "calibration.safetensors"}
+        needed |= {f"{graph}.onnx" for graph in self.manifest.provides}
+        if missing := needed - self.manifest.files.keys():
+            raise BundleError(f"the manifest lists no {', '.join(sorted(missing))}; export again")
+        root = self.path.resolve()
+        for name, expected in self.manifest.files.items():
+            file = self.path / name
+            if not file.is_file():
+                raise BundleError(f"the bundle lacks {name}: copy it again")
+            if not file.resolve().is_relative_to(root):
+                raise BundleError(f"{name} leads out of the bundle's folder; do not trust it")
+            if _sha256(file) != expected:
+                raise BundleError(f"{name} is not the file that was exported (sha256 differs)")
+
+    def _load_slots(self) -> Mapping[str, Array]:
+        stored = self._tensors("weights.safetensors")
+        values = {}
+        for slot in self.manifest.slots:
+            value = stored.get(slot.name)
+            if value is None:
+                raise BundleError(f"weights.safetensors has no slot {slot.name}; export again")
+            if value.shape != slot.shape or value.dtype.name != slot.dtype:
+                raise BundleError(
+                    f"slot {slot.name} should be {slot.dtype}{slot.shape}, but "
+                    f"weights.safetensors holds {value.dtype.name}{value.shape}"
+                )
+            if not np.isfinite(value).all():
+                raise BundleError(f"slot {slot.name} holds NaN or infinity; export again")
+            values[slot.name] = value
+        return frozen(values)
+
+    def _tensors(self, name: str) -> dict[str, Array]:
+        try:
+            return load_file(self.path / name)
+        except (SafetensorError, OSError, KeyError, ValueError) as error:
+            raise BundleError(f"{name} cannot be read ({error}); copy the bundle again") from error
+
+    def calibration(self) -> Mapping[str, Array]:
+        """Source statistics and figures that calibration left, by name.
+
+        ``mean.<layer>`` and ``var.<layer>`` ``(C,)`` are what the norm layer's input had on source
+        data; ``features.mean`` and ``features.var`` ``(D,)`` likewise.
+        """
+        return self._tensors("calibration.safetensors")
+
+    def graph(self, name: str) -> Path:
+        """File of a graph: ``infer``, ``batch`` or ``step/<objective>``.
+
+        Raises:
+            BundleError: the bundle was exported without it; the message says how to get it.
+        """
+        if name != "infer" and name not in self.manifest.provides:
+            cure = (
+                f"export again with --objectives {name.removeprefix('step/')}"
+                if name.startswith("step/")
+                else "export again"
+            )
+            raise BundleError(
+                f"this bundle has no graph {name!r}, it provides "
+                f"{', '.join(self.manifest.provides)}: {cure}"
+            )
+        return self.path / f"{name}.onnx"
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _unpack(path: Path) -> Path:
+    """Unpack a zipped bundle into a temporary folder, refusing whatever a bundle never holds."""
+    try:
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError) as error:
+        raise BundleError(f"{path} is neither a folder nor a zip file ({error})") from error
+    with archive:
+        members = archive.infolist()
+        if sum(m.file_size for m in members) > MAX_BYTES:
+            raise BundleError(f"{path} unpacks to more than {MAX_BYTES >> 30} GiB; refused")
+        names = [m.filename for m in members]
+        manifests = [n for n in names if Path(n).name == "manifest.json" and n.count("/") <= 1]
+        if len(manifests) != 1:
+            raise BundleError(f"{path} holds {len(manifests)} manifest.json, expected one")
+        folder = Path(tempfile.mkdtemp(prefix="tta-"))
+        try:
+            for member in members:
+                target = (folder / member.filename).resolve()
+                if not target.is_relative_to(folder.resolve()) or stat.S_ISLNK(
+                    member.external_attr >> 16
+                ):
+                    raise BundleError(f"{member.filename!r} leaves the bundle; do not trust {path}")
+                if member.is_dir():
+                    continue
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with archive.open(member) as source, target.open("wb") as out:
+                    written = 0
+                    while chunk := source.read(_CHUNK):
+                        written += len(chunk)
+                        if written > member.file_size:
+                            raise BundleError(f"{member.filename!r} is larger than it says")
+                        out.write(chunk)
+        except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError) as error:
+            shutil.rmtree(folder, True)
+            raise BundleError(f"{path} is damaged ({error}): copy it again") from error
+        except BundleError:
+            shutil.rmtree(folder, True)
+            raise
+    return (folder / manifests[0]).parent
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
+    """Add every file's sha256 to the manifest and write it, last of all files of a bundle."""
+    from dataclasses import replace
+
+    files = {
+        str(f.relative_to(folder).as_posix()): _sha256(f)
+        for f in sorted(folder.rglob("*"))
+        if f.is_file() and f.name != "manifest.json"
+    }
+    complete = replace(manifest, files=files)
+    (folder / "manifest.json").write_text(
+        json.dumps(json.loads(complete.to_json()), indent=2, sort_keys=True) + "\n", encoding="utf-8"
+    )
+    return complete
+
+
+__all__ = ["MAX_BYTES", "Bundle", "content_hash", "write_manifest"]

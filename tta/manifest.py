@@ -1,0 +1,159 @@
+"""The contract between export and runtime, stored as ``manifest.json`` in a bundle.
+
+A manifest MUST be UTF-8 JSON, one object, with the keys below and no others; a reader MUST refuse a
+``schema`` greater than its own, and MUST check the sha256 of each file before it uses it.
+
+==============  ==================================================================================
+schema          integer, 1
+name            name of the model
+task            ``classify``, ``regress`` or ``embed``
+input           ``{"name", "shape", "dtype"}``; the first axis is ``null``: the batch
+preprocess      how a frame becomes the input: ``{"kind": "image" | "window" | "none", ...}``
+outputs         shape by name, without the batch axis; ``features`` is among them
+primary         name of the task output
+labels          class names, may be empty
+slots           ``[{"name", "role", "layer", "shape", "dtype"}]``
+layers          kind by layer name: ``batch_norm``, ``layer_norm``, ``hebbian``, ...
+provides        graphs beside ``infer``: ``batch``, ``step/entropy``, ...
+zero_gradient   slots whose gradient is zero under batch statistics; the graphs mask them there
+defaults        options by adapter name, found at export
+thresholds      calibrated thresholds by metric
+ep_profiles     how slots reach the session, by execution provider
+files           sha256 by file name, relative to the bundle's folder
+provenance      versions, source model, verification figures
+==============  ==================================================================================
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import PurePosixPath
+from typing import Any, get_args
+
+from tta.errors import BundleError
+from tta.records import Role, Slot
+
+SCHEMA = 1
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """The model's input: its name, its shape (first axis None, the batch) and numpy type name."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str = "float32"
+
+    @property
+    def sample(self) -> tuple[int | None, ...]:
+        """Shape of one sample, without the batch axis."""
+        return self.shape[1:]
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a bundle holds and how to use it; the keys are explained in the module's docstring."""
+
+    name: str
+    task: str
+    input: InputSpec
+    preprocess: Mapping[str, Any]
+    outputs: Mapping[str, tuple[int, ...]]
+    primary: str
+    labels: tuple[str, ...]
+    slots: tuple[Slot, ...]
+    layers: Mapping[str, str]
+    provides: tuple[str, ...]
+    zero_gradient: tuple[str, ...] = ()
+    defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    ep_profiles: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    schema: int = SCHEMA
+
+    def named(self, *roles: str) -> tuple[Slot, ...]:
+        """Slots of those roles, in graph order."""
+        return tuple(s for s in self.slots if s.role in roles)
+
+    def to_json(self) -> str:
+        """Canonical JSON: sorted keys, two spaces."""
+        return json.dumps(asdict(self), indent=2, sort_keys=True) + "\n"
+
+    @property
+    def hash(self) -> str:
+        """sha256 of the canonical JSON; it covers every file, since their hashes are in it."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    @classmethod
+    def from_json(cls, text: str) -> Manifest:
+        """Read and validate.
+
+        Raises:
+            BundleError: not a manifest, a newer schema, a missing or ill-typed key, a file name that
+                leaves the folder, two slots of one name.
+        """
+        try:
+            raw = json.loads(text)
+        except ValueError as error:
+            raise BundleError(f"manifest.json is not JSON ({error}); export again") from error
+        if not isinstance(raw, dict) or not isinstance(raw.get("schema"), int):
+            raise BundleError("manifest.json must be an object with an integer 'schema'")
+        if raw["schema"] > SCHEMA:
+            raise BundleError(
+                f"this bundle has schema {raw['schema']}, this tta reads up to {SCHEMA}: "
+                "upgrade tta-edge, or export the bundle with this version"
+            )
+        expected = {f.name for f in fields(cls)}
+        if missing := expected - raw.keys():
+            raise BundleError(f"manifest.json lacks {', '.join(sorted(missing))}; export again")
+        if unknown := raw.keys() - expected:
+            raise BundleError(f"manifest.json has unknown keys {', '.join(sorted(unknown))}")
+        try:
+            manifest = cls(
+                **{
+                    **raw,
+                    "input": InputSpec(
+                        raw["input"]["name"],
+                        tuple(None if d is None else int(d) for d in raw["input"]["shape"]),
+                        raw["input"]["dtype"],
+                    ),
+                    "outputs": {str(k): tuple(map(int, v)) for k, v in raw["outputs"].items()},
+                    "labels": tuple(map(str, raw["labels"])),
+                    "slots": tuple(
+                        Slot(
+                            str(s["name"]), s["role"], str(s["layer"]), tuple(map(int, s["shape"])),
+                            str(s["dtype"]),
+                        )
+                        for s in raw["slots"]
+                    ),
+                    "provides": tuple(map(str, raw["provides"])),
+                    "zero_gradient": tuple(map(str, raw["zero_gradient"])),
+                }
+            )
+            manifest._check()
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise BundleError(f"manifest.json is malformed ({error!r}); export again") from error
+        return manifest
+
+    def _check(self) -> None:
+        names = [s.name for s in self.slots]
+        if len(set(names)) != len(names):
+            raise BundleError("manifest.json names a slot twice; export again")
+        if bad := [s.name for s in self.slots if s.role not in get_args(Role)]:
+            raise BundleError(f"slots {bad} have a role that this tta does not know: upgrade tta-edge")
+        if self.primary not in self.outputs:
+            raise BundleError(f"the primary output {self.primary!r} is not among the outputs")
+        if len(self.input.shape) < 2 or self.input.shape[0] is not None:
+            raise BundleError(f"the input must be (batch, ...), but is {self.input.shape}")
+        for name, digest in self.files.items():
+            path = PurePosixPath(name)
+            if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name:
+                raise BundleError(f"file name {name!r} leaves the bundle's folder; do not trust it")
+            if not isinstance(digest, str) or not _SHA256.fullmatch(digest):
+                raise BundleError(f"file {name!r} has no valid sha256 in the manifest")

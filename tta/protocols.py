@@ -1,0 +1,124 @@
+"""The roles that files in this project play: each one or two methods, found by file name.
+
+They are protocols and not base classes, so that a class from outside the project needs no import of
+tta to play one: ``--adapter my_pkg.my_mod:Mine``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Any, Protocol, runtime_checkable
+
+from tta.manifest import Manifest
+from tta.records import Array, DriftReport, Frame, Prediction, Result, State, Step
+
+
+class Run(Protocol):
+    """Runs one graph of the bundle on a batch with the slot values of a state."""
+
+    def __call__(
+        self, graph: str, batch: Array, slots: Mapping[str, Array], **inputs: Any
+    ) -> Step:
+        """Run ``batch`` or ``step/<objective>``.
+
+        Args:
+            graph: name of the graph, one of ``manifest.provides``.
+            batch: preprocessed frames, ``(N, ...)``.
+            slots: slot values by name.
+            **inputs: ``alpha`` (share of batch statistics, default 1), ``sample_weight`` ``(N,)``
+                (default ones) and what the graph has besides (``eta``, ``anti``, ...).
+        """
+
+
+@runtime_checkable
+class Source(Protocol):
+    """A context manager that is an iterator of frames. ``live`` sources do not wait for us."""
+
+    live: bool
+
+    def __enter__(self) -> Source: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+    def __iter__(self) -> Iterator[Frame]: ...
+
+
+class Adapter(Protocol):
+    """A test-time adaptation method.
+
+    ``needs`` names the graphs that it runs; checked against the bundle before the first frame.
+    Two more members are optional: ``objective(op, outputs)``, the loss ``(N,)`` of the step graph
+    written through the operator namespace that export hands it, and ``hebbian = True``, which asks
+    export for the Hebbian change inside that graph.
+    """
+
+    needs: frozenset[str]
+
+    def init(self, manifest: Manifest, slots: Mapping[str, Array]) -> State:
+        """The source state: every slot as exported, and empty memories."""
+
+    def adapt(self, state: State, batch: Array, run: Run) -> tuple[State, Mapping[str, Array]]:
+        """One adaptation step: the state after it, and the outputs to serve for this batch."""
+
+
+class Predictor(Protocol):
+    """An adapter that changes the answer as well (LAME, T3A, feature shift)."""
+
+    def predict(self, prediction: Prediction, state: State) -> Prediction:
+        """The answer to serve instead of the model's own."""
+
+
+class DriftMetric(Protocol):
+    """A drift score of a stream. Both methods are called where they have something to say."""
+
+    def observe(self, prediction: Prediction) -> None:
+        """Take in one prediction."""
+
+    def observe_step(self, step: Step) -> None:
+        """Take in the statistics of one batch."""
+
+    def score(self) -> float:
+        """The score now; nan before there is one."""
+
+    def layers(self) -> Mapping[str, float]:
+        """The score by layer, empty where the metric has no layers."""
+
+    def reset(self) -> None:
+        """Forget the stream."""
+
+
+class Detector(Protocol):
+    """A change detector with river's interface."""
+
+    drift_detected: bool
+
+    def update(self, x: float) -> Any:
+        """Take in one value of the score."""
+
+
+class Sink(Protocol):
+    """Takes results: a file, a terminal, a broker."""
+
+    def write(self, result: Result) -> None:
+        """Take one result."""
+
+    def close(self) -> None:
+        """Flush and let go."""
+
+
+__all__ = [
+    "Adapter",
+    "Detector",
+    "DriftMetric",
+    "DriftReport",
+    "Predictor",
+    "Run",
+    "Sink",
+    "Source",
+]

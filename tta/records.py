@@ -1,0 +1,271 @@
+"""The nouns of the project: small frozen values that travel from source to sink."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Role = Literal[
+    "scale",  # gain of a norm layer, trained by the gradient
+    "bias",  # offset of a norm layer, trained by the gradient
+    "mean",  # running mean of a norm layer, written by an EMA
+    "var",  # running variance (biased) of a norm layer, written by an EMA
+    "weight",  # weight of a Hebbian layer, changed by the Hebbian rule
+    "modulation",  # gain or shift of a neuro-modulator, trained by the gradient
+    "feature_shift",  # added to the penultimate features
+    "head_weight",  # weight of the last linear layer
+    "head_bias",  # bias of the last linear layer
+]
+Level = Literal["ok", "warn", "drift"]
+
+_EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One sensor reading, as the source delivered it.
+
+    Attributes:
+        data: the reading: an image ``(H, W)`` or ``(H, W, C)`` uint8 or float, a window or sample
+            ``(C,)``, ``(C, T)``; what the bundle's preprocessing turns into the model's input.
+        t_s: monotonic time of the reading in seconds.
+        seq: number of the frame in its source, from 0; gaps are frames that the source dropped.
+        source: a tag that names the source.
+        meta: what else is known: ``label``, ``path``, exposure, gain, norm epoch, ...
+    """
+
+    data: Array
+    t_s: float
+    seq: int
+    source: str = ""
+    meta: Mapping[str, Any] = _EMPTY
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A named tensor that may change at run time.
+
+    Attributes:
+        name: unique name, ``<layer>.<suffix>``; the graphs' inputs and initializers are called so.
+        role: what the tensor is to its layer; adapters choose slots by role.
+        layer: the layer that owns it, by its name in the source model.
+        shape: shape of the tensor.
+        dtype: numpy name of its type.
+    """
+
+    name: str
+    role: Role
+    layer: str
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+
+
+class Moments(NamedTuple):
+    """Per-channel statistics of a norm layer's input over one batch.
+
+    Attributes:
+        mean: ``(C,)``.
+        var: ``(C,)``, biased (divided by the count).
+        count: values behind each channel: frames times positions.
+    """
+
+    mean: Array
+    var: Array
+    count: float
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """All that one run of a batch or step graph said.
+
+    Attributes:
+        outputs: task outputs and ``features`` by name, computed before any update.
+        moments: batch statistics by layer.
+        objective: loss of each frame, ``(N,)``; empty where the graph has no objective.
+        gradients: d(mean weighted loss)/d(slot) by slot name.
+        new: new values of Hebbian weights by slot name; the outputs were computed with them.
+        winner: mean largest soft winner-take-all share by Hebbian layer, in 1/K..1.
+    """
+
+    outputs: Mapping[str, Array]
+    moments: Mapping[str, Moments] = _EMPTY
+    objective: Array = field(default_factory=lambda: np.zeros(0, np.float32))
+    gradients: Mapping[str, Array] = _EMPTY
+    new: Mapping[str, Array] = _EMPTY
+    winner: Mapping[str, float] = _EMPTY
+
+
+def frozen(values: Mapping[str, Array]) -> Mapping[str, Array]:
+    """The same arrays behind a read-only mapping, each marked read-only."""
+    out = {}
+    for name, value in values.items():
+        array = np.ascontiguousarray(value)
+        if array.flags.writeable:
+            array = array.copy() if array is value else array
+            array.flags.writeable = False
+        out[name] = array
+    return MappingProxyType(out)
+
+
+def content_hash(values: Mapping[str, Array]) -> str:
+    """sha256 over the sorted (name, dtype, shape, bytes) of some arrays."""
+    digest = hashlib.sha256()
+    for name in sorted(values):
+        array = np.ascontiguousarray(values[name])
+        digest.update(f"{name}\0{array.dtype.str}\0{array.shape}\0".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The adaptable part of a model at one moment; a value, never changed in place.
+
+    Attributes:
+        bundle: hash of the bundle that the slots belong to.
+        adapter: name of the method that made it.
+        slots: slot values by name, read-only arrays.
+        memory: what the method remembers (moments, EMAs, supports, prototypes), read-only arrays.
+        step: adaptation steps since the source state.
+        parent: hash of the state that it was made from, empty for the source state.
+    """
+
+    bundle: str
+    adapter: str
+    slots: Mapping[str, Array]
+    memory: Mapping[str, Array] = _EMPTY
+    step: int = 0
+    parent: str = ""
+
+    @property
+    def hash(self) -> str:
+        """sha256 over slots and memory: equal states have equal hashes."""
+        named = {f"slots/{k}": v for k, v in self.slots.items()}
+        named.update({f"memory/{k}": v for k, v in self.memory.items()})
+        return content_hash(named)
+
+    def child(
+        self, slots: Mapping[str, Array] | None = None, memory: Mapping[str, Array] | None = None
+    ) -> State:
+        """The state after one step: the named slots and memories replaced, all others kept.
+
+        Raises:
+            ValueError: a slot is unknown, or its new value has another shape, or is not finite.
+        """
+        merged = dict(self.slots)
+        for name, value in (slots or {}).items():
+            if name not in merged:
+                raise ValueError(f"the state has no slot {name!r}, so it cannot be replaced")
+            old = merged[name]
+            new = np.asarray(value, old.dtype)
+            if new.shape != old.shape:
+                raise ValueError(
+                    f"slot {name} has shape {old.shape}, but the new value has {new.shape}"
+                )
+            if not np.isfinite(new).all():
+                raise ValueError(f"the new value of slot {name} is not finite")
+            merged[name] = new
+        remembered = {**self.memory, **(memory or {})}
+        for name, value in (memory or {}).items():
+            if not np.isfinite(value).all():
+                raise ValueError(f"the new value of memory {name} is not finite")
+        return replace(
+            self,
+            slots=frozen(merged),
+            memory=frozen(remembered),
+            step=self.step + 1,
+            parent=self.hash,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What the model says of one frame.
+
+    Attributes:
+        outputs: task outputs by name, without the batch axis; ``features`` among them.
+        probabilities: ``(K,)`` for a classifier, empty otherwise.
+        entropy: of the probabilities, in nats; nan without probabilities.
+        latency_s: wall time of the inference run in seconds.
+        state: hash of the slots that served it, shortened to 12 digits.
+        served: ``stream``, or ``batch-pre`` / ``batch-post`` update.
+    """
+
+    outputs: Mapping[str, Array]
+    probabilities: Array
+    entropy: float
+    latency_s: float
+    state: str
+    served: str = "stream"
+
+    @property
+    def label(self) -> int:
+        """Most probable class, -1 where there are no probabilities."""
+        return int(self.probabilities.argmax()) if self.probabilities.size else -1
+
+    @property
+    def confidence(self) -> float:
+        """Probability of the most probable class, nan where there are none."""
+        return float(self.probabilities.max()) if self.probabilities.size else float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the governor did with one adaptation step, and why.
+
+    Attributes:
+        action: ``commit``, ``rollback``, ``reset``, ``reject`` or ``hold``.
+        reason: one clause for people.
+        state: hash of the state in force afterwards, shortened to 12 digits.
+        step: its step number.
+        figures: the numbers behind the decision.
+    """
+
+    action: str
+    reason: str
+    state: str
+    step: int
+    figures: Mapping[str, float] = _EMPTY
+
+
+@dataclass(frozen=True, slots=True)
+class DriftReport:
+    """Drift scores of one stream at one frame.
+
+    Attributes:
+        scores: latest value of each drift metric.
+        level: ``ok``, ``warn`` or ``drift``.
+        layers: per-layer scores of the metrics that have them.
+        decision: what the governor did at this frame, None between steps.
+    """
+
+    scores: Mapping[str, float]
+    level: Level = "ok"
+    layers: Mapping[str, float] = _EMPTY
+    decision: Decision | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One line of a stream's output: a frame with what was made of it.
+
+    Attributes:
+        frame: the frame; its data may be large, sinks write the rest.
+        prediction: None where the frame was skipped.
+        report: drift report at this frame.
+        stream: name of the stream.
+        skipped: why the frame was not used, empty where it was.
+    """
+
+    frame: Frame
+    prediction: Prediction | None
+    report: DriftReport
+    stream: str = ""
+    skipped: str = ""
