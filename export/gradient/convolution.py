@@ -1,0 +1,253 @@
+"""Adjoints of convolution, in 1 to 3 dimensions, with groups, strides, dilations and uneven pads.
+
+All are convolutions again (Dumoulin and Visin, "A guide to convolution arithmetic for deep
+learning", arXiv:1603.07285, chapter 4). Where the stride is 1 the adjoint of the input is a Conv
+with the flipped kernel: onnxruntime folds the flip at session creation and runs it several times
+faster than ConvTranspose.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from tta.export.gradient import Rule
+from tta.export.gradient._static import first, refuse, spatial
+from tta.export.operators import Operators, dims, rank
+from tta.export.tape import Cotangents, Record
+
+LOWEST = -(2**31)  # Slice: down to and including index 0
+
+
+@dataclass(frozen=True)
+class Window:
+    """How a kernel slides; pads are all begins, then all ends, as in ONNX."""
+
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    pads: tuple[int, ...]
+    dilations: tuple[int, ...]
+    group: int = 1
+
+    @property
+    def reach(self) -> list[int]:
+        """Span of the kernel in input positions, less one: d (k - 1)."""
+        return [d * (k - 1) for d, k in zip(self.dilations, self.kernel)]
+
+
+def window(node: Record, kernel: Sequence[int | str | None]) -> Window:
+    """Geometry of a convolution or pooling node, with defaults filled in and auto_pad resolved."""
+    n = len(kernel)
+    if not all(isinstance(k, int) for k in kernel):
+        raise refuse(node, f"kernel shape {tuple(kernel)} is not static")
+    sizes = tuple(k for k in kernel if isinstance(k, int))
+    strides = tuple(node.get("strides", (1,) * n))
+    dilations = tuple(node.get("dilations", (1,) * n))
+    pads = tuple(node.get("pads", (0,) * (2 * n)))
+    mode = node.get("auto_pad", "NOTSET")
+    if mode == "VALID":
+        pads = (0,) * (2 * n)
+    elif mode in ("SAME_UPPER", "SAME_LOWER"):
+        lengths = [1] * n if max(strides) == 1 else spatial(node, node.x())
+        total = [
+            max((math.ceil(i / s) - 1) * s + d * (k - 1) + 1 - i, 0)
+            for i, s, d, k in zip(lengths, strides, dilations, sizes)
+        ]
+        small, large = [t // 2 for t in total], [t - t // 2 for t in total]
+        pads = (*small, *large) if mode == "SAME_UPPER" else (*large, *small)
+    return Window(sizes, strides, pads, dilations, int(node.get("group", 1)))
+
+
+def weight_adjoint(
+    op: Operators,
+    x: ir.Value,
+    dy: ir.Value,
+    weight: ir.Value,
+    *,
+    strides: Sequence[int],
+    pads: Sequence[int],
+    dilations: Sequence[int],
+    group: int = 1,
+) -> ir.Value:
+    """dL/dw of y = conv(x, w), as one grouped convolution of x with dL/dy as kernel.
+
+    dw[m, c, k] = Σ_{n,i} x[n, c, s i + d k - p] dy[n, m, i]: summing over n makes the batch the
+    channels, summing over i makes dy the kernel, and strides and dilations change places.
+
+    Args:
+        op: where the nodes go.
+        x: input, shape (N, C, ...).
+        dy: cotangent of the output (or what stands for it in a Hebbian rule), shape (N, M, ...).
+        weight: the kernel, shape (M, C/group, ...); only its shape is read.
+        strides: of the forward convolution, one per position axis.
+        pads: of the forward convolution, all begins, then all ends.
+        dilations: of the forward convolution.
+        group: of the forward convolution.
+
+    Returns:
+        dL/dw, shape (M, C/group, ...).
+    """
+    shape = dims(weight)
+    kernel = [k for k in shape[2:] if isinstance(k, int)]
+    n = len(kernel)
+    swap = [1, 0, *range(2, n + 2)]
+    images = _batch_as_channels(op, x, group)
+    out, length = dims(dy)[2:], dims(x)[2:]
+    ends, crop = list(pads[n:]), [True] * n
+    for k in range(n):
+        i, o = length[k], out[k]
+        if isinstance(i, int) and isinstance(o, int):  # pad just as far as the kernel reaches
+            reached = strides[k] * (o - 1) + dilations[k] * (kernel[k] - 1) + 1
+            ends[k], crop[k] = max(reached - i - pads[k], 0), reached - i < pads[k]
+    correlated = op.Conv(
+        images,
+        op.Transpose(dy, perm=swap),
+        strides=list(dilations),
+        dilations=list(strides),
+        pads=[*pads[:n], *ends],
+        group=group,
+    )
+    cropped = [k for k in range(n) if crop[k]]
+    if cropped:
+        correlated = op.Slice(
+            correlated, [0] * len(cropped), [kernel[k] for k in cropped], [k + 2 for k in cropped]
+        )
+    return op.Transpose(correlated, perm=swap)  # type: ignore[no-any-return]
+
+
+def _batch_as_channels(op: Operators, x: ir.Value, group: int) -> ir.Value:
+    """(N, C, ...) -> (C/group, group N, ...)."""
+    n = rank(x) - 2
+    if group == 1:
+        return op.Transpose(x, perm=[1, 0, *range(2, n + 2)])  # type: ignore[no-any-return]
+    channels = dims(x)[1]
+    assert isinstance(channels, int)
+    positions = [d if isinstance(d, int) else -1 for d in dims(x)[2:]]
+    moved = op.Transpose(x, perm=[1, 0, *range(2, n + 2)])
+    if -1 in positions:
+        tail = op.Shape(x, start=2)
+        split = op.Concat([group, channels // group, -1], tail, axis=0)
+        merged = op.Concat([channels // group, -1], tail, axis=0)
+    else:
+        split = [group, channels // group, -1, *positions]
+        merged = [channels // group, -1, *positions]
+    if group != channels:
+        moved = op.Reshape(moved, split)
+        moved = op.Transpose(moved, perm=[1, 0, *range(2, n + 3)])
+    return op.Reshape(moved, merged)  # type: ignore[no-any-return]
+
+
+def flipped(op: Operators, weight: ir.Value, group: int) -> ir.Value:
+    """The kernel of the adjoint: (M, C/g, ...) -> (C, M/g, ...), reversed along all positions."""
+    m, c, *kernel = (d if isinstance(d, int) else 0 for d in dims(weight))
+    n = len(kernel)
+    if group == 1:
+        turned = op.Transpose(weight, perm=[1, 0, *range(2, n + 2)])
+    elif c == 1 and m == group:
+        turned = weight
+    else:
+        turned = op.Reshape(weight, [group, m // group, c, *kernel])
+        turned = op.Transpose(turned, perm=[0, 2, 1, *range(3, n + 3)])
+        turned = op.Reshape(turned, [group * c, m // group, *kernel])
+    axes = [k + 2 for k in range(n) if kernel[k] > 1]
+    if axes:
+        back = [-1] * len(axes)
+        turned = op.Slice(turned, back, [LOWEST] * len(axes), axes, back)
+    return turned  # type: ignore[no-any-return]
+
+
+def input_adjoint(
+    op: Operators, node: Record, dy: ir.Value, weight: ir.Value, form: Window
+) -> ir.Value:
+    """dL/dx of y = conv(x, w): dL/dy, spread by the stride, convolved with the flipped kernel."""
+    n = len(form.kernel)
+    reach = form.reach
+    pads = [r - p for r, p in zip(reach * 2, form.pads)]
+    if max(form.strides) == 1 and min(pads) >= 0:
+        return op.Conv(  # type: ignore[no-any-return]
+            dy,
+            flipped(op, weight, form.group),
+            pads=pads,
+            dilations=list(form.dilations),
+            group=form.group,
+        )
+    extra = [0] * n
+    if max(form.strides) > 1:
+        lengths, out = spatial(node, node.x()), spatial(node, node.outputs[0])
+        extra = [
+            i + form.pads[k] + form.pads[k + n] - form.strides[k] * (o - 1) - reach[k] - 1
+            for k, (i, o) in enumerate(zip(lengths, out))
+        ]
+    return op.ConvTranspose(  # type: ignore[no-any-return]
+        dy,
+        weight,
+        strides=list(form.strides),
+        pads=list(form.pads),
+        dilations=list(form.dilations),
+        group=form.group,
+        output_padding=extra,
+    )
+
+
+def conv(op: Operators, node: Record, dys: Cotangents) -> Cotangents:
+    """For y = x * w + b: dL/dx = dL/dy ⋆ w, dL/dw = x ⋆ dL/dy, dL/db = Σ_{n,i} dL/dy."""
+    dy, w = first(dys), node.x(1)
+    form = window(node, dims(w)[2:])
+    dx = input_adjoint(op, node, dy, w, form) if node.active[0] else None
+    dw = db = None
+    if node.active[1]:
+        dw = weight_adjoint(
+            op,
+            node.x(),
+            dy,
+            w,
+            strides=form.strides,
+            pads=form.pads,
+            dilations=form.dilations,
+            group=form.group,
+        )
+    if node.has(2) and node.active[2]:
+        db = _bias(op, dy)
+    return [dx, dw, db]
+
+
+def conv_transpose(op: Operators, node: Record, dys: Cotangents) -> Cotangents:
+    """For y = x ⋆ w + b: dL/dx = dL/dy * w, dL/dw = dL/dy ⋆ x, dL/db = Σ_{n,i} dL/dy."""
+    dy, w = first(dys), node.x(1)
+    if node.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID") or node.get("output_shape", None):
+        raise refuse(node, "auto_pad and output_shape; write pads and output_padding instead")
+    form = window(node, dims(w)[2:])
+    dx = dw = db = None
+    if node.active[0]:
+        dx = op.Conv(
+            dy,
+            w,
+            strides=list(form.strides),
+            pads=list(form.pads),
+            dilations=list(form.dilations),
+            group=form.group,
+        )
+    if node.active[1]:
+        dw = weight_adjoint(
+            op,
+            dy,
+            node.x(),
+            w,
+            strides=form.strides,
+            pads=form.pads,
+            dilations=form.dilations,
+            group=form.group,
+        )
+    if node.has(2) and node.active[2]:
+        db = _bias(op, dy)
+    return [dx, dw, db]
+
+
+def _bias(op: Operators, dy: ir.Value) -> ir.Value:
+    return op.ReduceSum(dy, [0, *range(2, rank(dy))], keepdims=0)  # type: ignore[no-any-return]
+
+
+RULES: dict[str, Rule] = {"Conv": conv, "ConvTranspose": conv_transpose}
