@@ -115,10 +115,21 @@ def place(op: Operators, dy: ir.Value, picked: np.ndarray, k: int, length: int) 
         return dy
     if n and np.array_equal(picked, np.arange(picked[0], picked[0] + n)):
         before = int(picked[0])
-        return op.Pad(dy, [before, length - n - before], None, [k])  # type: ignore[no-any-return]
+        return _pad(op, dy, k, before, length - n - before)
     source = np.full(length, n, np.int64)  # n is the zero that Pad appends
     source[picked] = np.arange(n)
-    return op.Gather(op.Pad(dy, [0, 1], None, [k]), source, axis=k)  # type: ignore[no-any-return]
+    return op.Gather(_pad(op, dy, k, 0, 1), source, axis=k)  # type: ignore[no-any-return]
+
+
+def _pad(op: Operators, x: ir.Value, k: int, before: int, after: int) -> ir.Value:
+    """Zeros before and after x along one axis.
+
+    The pads of all axes are given, not Pad's ``axes`` input: onnxruntime (1.32 at least) ignores that
+    input when it moves a Transpose through a Pad, and the session fails at its first run.
+    """
+    pads = np.zeros(2 * rank(x), np.int64)
+    pads[k], pads[rank(x) + k] = before, after
+    return op.Pad(x, pads)  # type: ignore[no-any-return]
 
 
 def _pad_open(op: Operators, dy: ir.Value, x: ir.Value, k: int, start: int) -> ir.Value:
@@ -126,7 +137,9 @@ def _pad_open(op: Operators, dy: ir.Value, x: ir.Value, k: int, start: int) -> i
     rest = op.Sub(
         op.Shape(x, start=k, end=k + 1), op.Add(op.Shape(dy, start=k, end=k + 1), [start])
     )
-    return op.Pad(dy, op.Concat([start], rest, axis=0), None, [k])  # type: ignore[no-any-return]
+    lead, tail = [0] * k, [0] * (rank(x) - k - 1)
+    parts = [p for p in (lead, [start], tail, lead) if p] + [rest] + ([tail] if tail else [])
+    return op.Pad(dy, op.Concat(*parts, axis=0))  # type: ignore[no-any-return]
 
 
 def gather(op: Operators, node: Record, dys: Cotangents) -> Cotangents:
@@ -195,6 +208,21 @@ def space_to_depth(op: Operators, node: Record, dys: Cotangents) -> Cotangents:
     return [op.DepthToSpace(first(dys), blocksize=int(node.attributes["blocksize"]), mode="DCR")]
 
 
+def cum_sum(op: Operators, node: Record, dys: Cotangents) -> Cotangents:
+    """For yᵢ = Σ_{j ≤ i} xⱼ: dL/dxⱼ = Σ_{i ≥ j} dL/dyᵢ, the same sum from the other end."""
+    if not node.active[0]:
+        return [None]
+    reverse, exclusive = node.get("reverse", 0), node.get("exclusive", 0)
+    return [op.CumSum(first(dys), node.x(1), reverse=1 - reverse, exclusive=exclusive)]
+
+
+def trilu(op: Operators, node: Record, dys: Cotangents) -> Cotangents:
+    """For y = a triangle of x, zeros elsewhere: dL/dx = the same triangle of dL/dy."""
+    upper = node.get("upper", 1)
+    k = node.inputs[1] if node.has(1) else None
+    return [op.Trilu(first(dys), k, upper=upper) if node.active[0] else None]
+
+
 def dropout(op: Operators, node: Record, dys: Cotangents) -> Cotangents:
     """For y = x in inference: dL/dx = dL/dy."""
     training = constant(node.inputs[2]) if node.has(2) else None
@@ -218,5 +246,7 @@ RULES: dict[str, Rule] = {
     "Tile": tile,
     "DepthToSpace": depth_to_space,
     "SpaceToDepth": space_to_depth,
+    "CumSum": cum_sum,
+    "Trilu": trilu,
     "Dropout": dropout,
 }
