@@ -15,6 +15,7 @@ labels          class names, may be empty
 slots           ``[{"name", "role", "layer", "shape", "dtype"}]``
 layers          kind by layer name: ``batch_norm``, ``layer_norm``, ``hebbian``, ...
 provides        graphs beside ``infer``: ``batch``, ``step/entropy``, ...
+external        by graph, the names of the initializers that lie in ``weights.safetensors``
 zero_gradient   slots whose gradient is zero under batch statistics; the graphs mask them there
 defaults        options by adapter name, found at export
 thresholds      calibrated thresholds by metric
@@ -69,6 +70,7 @@ class Manifest:
     slots: tuple[Slot, ...]
     layers: Mapping[str, str]
     provides: tuple[str, ...]
+    external: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     zero_gradient: tuple[str, ...] = ()
     defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     thresholds: Mapping[str, float] = field(default_factory=dict)
@@ -133,6 +135,7 @@ class Manifest:
                         for s in raw["slots"]
                     ),
                     "provides": tuple(map(str, raw["provides"])),
+                    "external": {str(k): tuple(map(str, v)) for k, v in raw["external"].items()},
                     "zero_gradient": tuple(map(str, raw["zero_gradient"])),
                 }
             )

@@ -25,7 +25,6 @@ Role = Literal[
 ]
 Level = Literal["ok", "warn", "drift"]
 
-_EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +44,7 @@ class Frame:
     t_s: float
     seq: int
     source: str = ""
-    meta: Mapping[str, Any] = _EMPTY
+    meta: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +72,12 @@ class Moments(NamedTuple):
     Attributes:
         mean: ``(C,)``.
         var: ``(C,)``, biased (divided by the count).
-        count: values behind each channel: frames times positions.
+        n: values behind each channel: frames times positions.
     """
 
     mean: Array
     var: Array
-    count: float
+    n: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +94,11 @@ class Step:
     """
 
     outputs: Mapping[str, Array]
-    moments: Mapping[str, Moments] = _EMPTY
+    moments: Mapping[str, Moments] = field(default_factory=dict)
     objective: Array = field(default_factory=lambda: np.zeros(0, np.float32))
-    gradients: Mapping[str, Array] = _EMPTY
-    new: Mapping[str, Array] = _EMPTY
-    winner: Mapping[str, float] = _EMPTY
+    gradients: Mapping[str, Array] = field(default_factory=dict)
+    new: Mapping[str, Array] = field(default_factory=dict)
+    winner: Mapping[str, float] = field(default_factory=dict)
 
 
 def frozen(values: Mapping[str, Array]) -> Mapping[str, Array]:
@@ -140,7 +139,7 @@ class State:
     bundle: str
     adapter: str
     slots: Mapping[str, Array]
-    memory: Mapping[str, Array] = _EMPTY
+    memory: Mapping[str, Array] = field(default_factory=dict)
     step: int = 0
     parent: str = ""
 
@@ -232,7 +231,7 @@ class Decision:
     reason: str
     state: str
     step: int
-    figures: Mapping[str, float] = _EMPTY
+    figures: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +247,7 @@ class DriftReport:
 
     scores: Mapping[str, float]
     level: Level = "ok"
-    layers: Mapping[str, float] = _EMPTY
+    layers: Mapping[str, float] = field(default_factory=dict)
     decision: Decision | None = None
 
 

@@ -6,7 +6,7 @@ known and falls back to ``op.Shape`` where they are not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any
 
@@ -116,6 +116,18 @@ def zeros_like(op: Operators, value: ir.Value) -> ir.Value:
     static = [d for d in known if isinstance(d, int)]
     target = static if static and len(static) == len(known) else op.Shape(value)
     return op.Expand(0.0, target)  # type: ignore[no-any-return]
+
+
+def pad_axes(op: Operators, x: ir.Value, widths: Mapping[int, tuple[int, int]]) -> ir.Value:
+    """Zeros (before, after) ``x`` along some axes.
+
+    The pads of all axes are given, not Pad's ``axes`` input: onnxruntime (1.32 at least) ignores
+    that input when it moves a Transpose through a Pad, and the session fails at its first run.
+    """
+    pads = np.zeros((2, rank(x)), np.int64)
+    for k, (before, after) in widths.items():
+        pads[:, k] = before, after
+    return op.Pad(x, pads.ravel())  # type: ignore[no-any-return]
 
 
 def along(op: Operators, x: ir.Value, index: int, matrix: npt.NDArray[Any]) -> ir.Value:

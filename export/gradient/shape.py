@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
 from tta.export.gradient import Rule
@@ -13,6 +14,7 @@ from tta.export.gradient._static import (
     constant,
     first,
     integers,
+    pad_axes,
     refuse,
     reshape_like,
     shape,
@@ -95,12 +97,7 @@ def slice_(op: Operators, node: Record, dys: Cotangents) -> Cotangents:
         k = axis(a, x)
         length = dims(x)[k]
         if isinstance(length, int):
-            lowest = -length - 1 if step < 0 else -length
-            stop = None if step < 0 and end < lowest else max(end, lowest)
-            if step < 0 and stop == lowest:
-                stop = None
-            picked = np.arange(length)[slice(start, stop, step)]
-            dy = place(op, dy, picked, k, length)
+            dy = place(op, dy, np.arange(length)[start:end:step], k, length)
         elif step == 1 and start >= 0:
             dy = _pad_open(op, dy, x, k, start)
         else:
@@ -108,28 +105,19 @@ def slice_(op: Operators, node: Record, dys: Cotangents) -> Cotangents:
     return [dy]
 
 
-def place(op: Operators, dy: ir.Value, picked: np.ndarray, k: int, length: int) -> ir.Value:
+def place(
+    op: Operators, dy: ir.Value, picked: npt.NDArray[np.int64], k: int, length: int
+) -> ir.Value:
     """Put entry i of axis ``k`` at position picked[i], all distinct; zeros at the others."""
     n = len(picked)
     if np.array_equal(picked, np.arange(length)):
         return dy
     if n and np.array_equal(picked, np.arange(picked[0], picked[0] + n)):
         before = int(picked[0])
-        return _pad(op, dy, k, before, length - n - before)
+        return pad_axes(op, dy, {k: (before, length - n - before)})
     source = np.full(length, n, np.int64)  # n is the zero that Pad appends
     source[picked] = np.arange(n)
-    return op.Gather(_pad(op, dy, k, 0, 1), source, axis=k)  # type: ignore[no-any-return]
-
-
-def _pad(op: Operators, x: ir.Value, k: int, before: int, after: int) -> ir.Value:
-    """Zeros before and after x along one axis.
-
-    The pads of all axes are given, not Pad's ``axes`` input: onnxruntime (1.32 at least) ignores that
-    input when it moves a Transpose through a Pad, and the session fails at its first run.
-    """
-    pads = np.zeros(2 * rank(x), np.int64)
-    pads[k], pads[rank(x) + k] = before, after
-    return op.Pad(x, pads)  # type: ignore[no-any-return]
+    return op.Gather(pad_axes(op, dy, {k: (0, 1)}), source, axis=k)  # type: ignore[no-any-return]
 
 
 def _pad_open(op: Operators, dy: ir.Value, x: ir.Value, k: int, start: int) -> ir.Value:

@@ -1,0 +1,242 @@
+"""The whole way from a trained model to a bundle, as one function."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from safetensors.numpy import save_file
+
+import tta
+from tta import registry
+from tta.bundle import Bundle, write_manifest
+from tta.errors import ExportError
+from tta.export import calibrate
+from tta.export.canonical import canonical
+from tta.export.graphs import batch_graph, infer_graph, step_graph
+from tta.export.lift import Lifted, lift, zero_gradient
+from tta.export.operators import dims
+from tta.export.trace import trace
+from tta.export.verify import Check, verify
+from tta.export.write import external_names, write_graphs
+from tta.manifest import InputSpec, Manifest
+from tta.records import Array
+from tta.runtime.session import AdaptSession, InferSession
+
+TASKS = ("classify", "regress", "embed")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Size and cost of one group of slots: tensors, numbers, and milliseconds for one frame."""
+
+    group: str
+    slots: int
+    numbers: int
+    ms: float
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What ``to_bundle`` made: the bundle, its checks, and what each group of slots costs."""
+
+    bundle: Bundle
+    checks: Sequence[Check]
+    costs: Sequence[Cost]
+
+
+def to_bundle(
+    model: torch.nn.Module,
+    example: torch.Tensor,
+    out: str | Path,
+    *,
+    samples: Array | None = None,
+    labels: Sequence[str] = (),
+    preprocess: Mapping[str, Any] | None = None,
+    hebbian: Sequence[str] | None = None,
+    objectives: Sequence[str] = ("entropy", "nhl"),
+    task: str = "classify",
+    name: str | None = None,
+    input_name: str = "input",
+    output_names: Sequence[str] | None = None,
+    overwrite: bool = False,
+) -> Exported:
+    """Export a torch model as a bundle that adapts.
+
+    Args:
+        model: the trained module; it takes one float32 tensor ``(N, ...)``.
+        example: an input of the right shape; real samples make a sharper check than noise.
+        out: folder to write, ``name.tta`` by custom.
+        samples: preprocessed source samples ``(N, ...)`` for calibration: source statistics of layers that
+            keep none, feature moments, Hebbian temperature. Without them the example stands in.
+        labels: class names.
+        preprocess: how a frame becomes the input, see ``tta.runtime.preprocess``; default ``none``.
+        hebbian: layers that become Hebbian; default the first convolution, ``()`` for none.
+        objectives: step graphs to build: those that the adapters of these names ask for.
+        task: ``classify``, ``regress`` or ``embed``; entropy objectives need ``classify``.
+        name: model name; default the class name.
+        input_name: name of the input in the graphs.
+        output_names: names of the outputs; default ``logits``, ``output_1``, ...
+        overwrite: replace an existing bundle.
+
+    Raises:
+        ExportError: the model cannot be exported, or disagrees with what was exported; nothing is
+            written then.
+    """
+    target = Path(out)
+    if target.exists() and not overwrite:
+        raise ExportError(f"{target} exists: choose another name or pass --overwrite")
+    if task not in TASKS:
+        raise ExportError(f"task is one of {', '.join(TASKS)}, but is {task!r}")
+    functions = {f"step/{o}": _objective(o) for o in objectives} if task == "classify" else {}
+    lifted = lift(canonical(trace(model, example, input_name)), hebbian, output_names)
+    if not lifted.hebbian:
+        functions.pop("step/nhl", None)
+    graphs = {"infer": infer_graph(lifted), "batch": batch_graph(lifted)}
+    for graph, (objective, with_change) in functions.items():
+        graphs[graph] = step_graph(lifted, graph.removeprefix("step/"), objective, with_change)
+
+    data = example.detach().numpy() if samples is None else np.asarray(samples, np.float32)
+    _check_samples(lifted, data)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as scratch:
+        folder = Path(scratch) / "bundle"
+        folder.mkdir()
+        write_graphs(folder, graphs, lifted.values)
+        save_file({"none": np.zeros(0, np.float32)}, folder / "calibration.safetensors")
+        features = graphs["infer"].graph.outputs[-1]
+        manifest = Manifest(
+            name=name or type(model).__name__,
+            task=task,
+            input=InputSpec(input_name, _batched(lifted), "float32"),
+            preprocess=dict(preprocess or {"kind": "none"}),
+            outputs={
+                **{k: _sample_shape(v) for k, v in lifted.outputs.items()},
+                "features": _sample_shape(features),
+            },
+            primary=next(iter(lifted.outputs)),
+            labels=tuple(labels),
+            slots=tuple(lifted.slots),
+            layers=lifted.layers,
+            provides=tuple(g for g in graphs if g != "infer"),
+            external={g: tuple(external_names(m)) for g, m in graphs.items()},
+            zero_gradient=zero_gradient(lifted),
+            ep_profiles={"cpu": "refold"},
+            provenance=_provenance(model),
+        )
+        draft = Bundle(_seal(folder, manifest).parent)
+        checks = verify(model, lifted, draft, data, functions)
+        manifest = _calibrated(draft, manifest, data, samples is not None)
+        _seal(folder, manifest)
+        costs = measure(Bundle(folder), data[:1])
+        if target.exists():
+            shutil.rmtree(target)
+        folder.rename(target)
+    return Exported(Bundle(target), checks, costs)
+
+
+def _objective(name: str) -> tuple[Callable[..., Any], bool]:
+    """Objective of the graph ``step/<name>`` and whether it holds the Hebbian change.
+
+    It is the ``objective`` of the adapter that needs that graph.
+    """
+    for adapter in registry.names("tta.adapters"):
+        found = registry.load("tta.adapters", adapter)
+        if f"step/{name}" in found.needs and hasattr(found, "objective"):
+            return found.objective, bool(getattr(found, "hebbian", False))
+    raise ExportError(f"no adapter needs the objective {name!r}, so nothing says what it is")
+
+
+def _seal(folder: Path, manifest: Manifest) -> Path:
+    write_manifest(folder, manifest)
+    return folder / "manifest.json"
+
+
+def _calibrated(bundle: Bundle, manifest: Manifest, data: Array, given: bool) -> Manifest:
+    """Run calibration, write its file, and put its figures in the manifest."""
+    session = AdaptSession(bundle)
+    found = calibrate.running_statistics(bundle)
+    if given:
+        found |= calibrate.statistics(bundle, session, data)
+    defaults: dict[str, Mapping[str, Any]] = {}
+    if "step/nhl" in manifest.provides:
+        defaults["nhl"] = {"t_invert": dict(calibrate.temperatures(bundle, session, data))}
+    save_file(found or {"none": np.zeros(0, np.float32)}, bundle.path / "calibration.safetensors")
+    provenance = {**manifest.provenance, "calibration_samples": len(data) if given else 0}
+    return replace(manifest, defaults=defaults, provenance=provenance)
+
+
+def measure(bundle: Bundle, frame: Array, repeats: int = 15) -> list[Cost]:
+    """What each group of slots costs for one frame, on this machine with one thread.
+
+    The cost of a group is the time of the graph that serves it beyond the graph before it: statistics
+    beyond inference, gradients beyond statistics, the Hebbian change beyond gradients.
+    """
+    session, infer = AdaptSession(bundle), InferSession(bundle)
+    graphs = ["batch", *(g for g in ("step/entropy", "step/nhl") if g in bundle.manifest.provides)]
+    runs: dict[str, Callable[[], object]] = {"infer": lambda: infer.run(frame)}
+    for graph in graphs:
+        runs[graph] = lambda graph=graph: session.run(graph, frame, bundle.source_slots)  # type: ignore[misc]
+    best = dict.fromkeys(runs, float("inf"))
+    for _ in range(repeats):
+        for key, run in runs.items():
+            start = time.perf_counter()
+            run()
+            best[key] = min(best[key], (time.perf_counter() - start) * 1e3)
+    entropy = best.get("step/entropy", best["batch"])
+    groups = (
+        ("inference", (), best["infer"]),
+        ("statistics (mean, var)", ("mean", "var"), best["batch"] - best["infer"]),
+        ("norm affine (scale, bias)", ("scale", "bias"), entropy - best["batch"]),
+        ("Hebbian (weight, gain, shift)", ("weight", "modulation"), best.get("step/nhl", 0) - entropy),
+        ("feature shift", ("feature_shift",), 0.0),
+        ("head (weight, bias)", ("head_weight", "head_bias"), 0.0),
+    )
+    costs = []
+    for group, roles, ms in groups:
+        slots = bundle.manifest.named(*roles)
+        if slots or not roles:
+            numbers = sum(int(np.prod(s.shape)) for s in slots)
+            costs.append(Cost(group, len(slots), numbers, max(ms, 0.0)))
+    return costs
+
+
+def _batched(lifted: Lifted) -> tuple[int | None, ...]:
+    shape = dims(lifted.input)
+    return (None, *(d if isinstance(d, int) else None for d in shape[1:]))
+
+
+def _sample_shape(value: Any) -> tuple[int, ...]:
+    return tuple(d if isinstance(d, int) else -1 for d in dims(value)[1:])
+
+
+def _check_samples(lifted: Lifted, data: Array) -> None:
+    want = _batched(lifted)[1:]
+    if data.ndim != len(want) + 1 or any(w not in (None, g) for w, g in zip(want, data.shape[1:])):
+        raise ExportError(f"samples must be (N, {', '.join(map(str, want))}), but are {data.shape}")
+    if not len(data) or not np.isfinite(data).all():
+        raise ExportError("samples must hold at least one frame, all of it finite")
+
+
+def _provenance(model: torch.nn.Module) -> dict[str, Any]:
+    return {
+        "tta": tta.__version__,
+        "torch": torch.__version__,
+        "onnx": onnx.__version__,
+        "onnxruntime": onnxruntime.__version__,
+        "python": platform.python_version(),
+        "model": f"{type(model).__module__}.{type(model).__qualname__}",
+    }
+
+
+__all__ = ["Cost", "Exported", "Lifted", "to_bundle"]

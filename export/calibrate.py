@@ -1,0 +1,92 @@
+"""What source samples tell at export: source statistics, feature moments, Hebbian temperatures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from tta.bundle import Bundle
+from tta.records import Array
+from tta.runtime.session import AdaptSession
+from tta.statistics import blend
+
+CHUNK = 64
+WINNER = 0.7  # mean largest soft winner-take-all share that the temperature is set to
+
+
+def statistics(bundle: Bundle, session: AdaptSession, samples: Array) -> dict[str, Array]:
+    """Moments of every norm layer's input and of the features on source samples.
+
+    Args:
+        bundle: the bundle under construction.
+        session: its batch and step graphs.
+        samples: preprocessed source samples ``(N, ...)``.
+
+    Returns:
+        ``mean.<layer>``, ``var.<layer>`` ``(C,)``; ``features.mean``, ``features.var`` ``(D,)``;
+        ``entropy`` ``(N,)`` in nats where the model is a classifier.
+    """
+    found: dict[str, tuple[Array, Array]] = {}
+    seen = 0.0
+    features, entropy = [], []
+    for start in range(0, len(samples), CHUNK):
+        batch = samples[start : start + CHUNK]
+        step = session.run("batch", batch, bundle.source_slots, alpha=0.0)
+        seen += len(batch)
+        for layer, moments in step.moments.items():
+            new = (moments.mean, moments.var)
+            found[layer] = blend(found.get(layer, new), new, len(batch) / seen)
+        features.append(step.outputs["features"].reshape(len(batch), -1))
+        if bundle.manifest.task == "classify":
+            entropy.append(entropy_of(step.outputs[bundle.manifest.primary]))
+    out: dict[str, Array] = {}
+    for layer, (mean, var) in found.items():
+        out[f"mean.{layer}"], out[f"var.{layer}"] = mean, var
+    flat = np.concatenate(features).astype(np.float64)
+    out["features.mean"] = flat.mean(0).astype(np.float32)
+    out["features.var"] = flat.var(0).astype(np.float32)
+    if entropy:
+        out["entropy"] = np.concatenate(entropy)
+    return out
+
+
+def running_statistics(bundle: Bundle) -> dict[str, Array]:
+    """What a model without samples still knows: the running statistics of its batch norms."""
+    return {
+        f"{slot.role}.{slot.layer}": bundle.source_slots[slot.name]
+        for slot in bundle.manifest.named("mean", "var")
+    }
+
+
+def temperatures(
+    bundle: Bundle, session: AdaptSession, samples: Array, target: float = WINNER
+) -> Mapping[str, float]:
+    """1/τ of each Hebbian layer at which the mean largest share is ``target``.
+
+    Found by bisection on a logarithmic scale: the share grows with 1/τ from 1/K to 1. A target that
+    random ties keep out of reach leaves the largest 1/τ tried.
+    """
+    batch = samples[:CHUNK]
+    layers = sorted({s.layer for s in bundle.manifest.named("weight")})
+    low, high = (dict.fromkeys(layers, 10.0**p) for p in (-3.0, 4.0))
+    for _ in range(24):
+        middle = {k: float(np.sqrt(low[k] * high[k])) for k in layers}
+        inputs = {f"t_invert.{k}": v for k, v in middle.items()}
+        step = session.run("step/nhl", batch, bundle.source_slots, alpha=0.0, eta=0.0, **inputs)
+        for layer in layers:
+            (low if step.winner[layer] < target else high)[layer] = middle[layer]
+    return {k: float(f"{np.sqrt(low[k] * high[k]):.4g}") for k in layers}
+
+
+def entropy_of(logits: Array) -> Array:
+    """Entropy in nats of softmax(logits) ``(N, K)``, ``(N,)``.
+
+    >>> import numpy as np
+    >>> float(entropy_of(np.zeros((1, 4), np.float32))[0].round(4))
+    1.3863
+    """
+    shifted = logits - logits.max(-1, keepdims=True)
+    total = np.exp(shifted).sum(-1, keepdims=True)
+    log_p = shifted - np.log(total)
+    return np.asarray(-(np.exp(log_p) * log_p).sum(-1), np.float32)

@@ -1,0 +1,191 @@
+"""onnxruntime sessions of a bundle: one that serves frames, and one that adapts.
+
+``InferSession`` holds ``infer.onnx`` with one set of slot values baked in, so that onnxruntime folds norms into
+convolutions and a frame costs what the plain model costs. New values mean a new session, swapped in
+between two frames. ``AdaptSession`` holds the batch and step graphs, where slots are inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from safetensors.numpy import load_file
+
+from tta.bundle import Bundle
+from tta.errors import FrameError, TtaError
+from tta.records import Array, Moments, Step
+
+_ERRORS_ONLY = 3
+_INPUT_DEFAULTS = {"alpha": 1.0, "eta": 0.0, "anti": 0.0, "max_norm": 1.0}
+
+
+def options(threads: int = 1, spinning: bool = False) -> ort.SessionOptions:
+    """Session options for a device: few threads, none of them spinning between frames."""
+    made = ort.SessionOptions()
+    made.intra_op_num_threads = threads
+    made.inter_op_num_threads = 1
+    made.log_severity_level = _ERRORS_ONLY
+    made.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
+    return made
+
+
+class InferSession:
+    """``infer.onnx`` with the slot values of one state.
+
+    Args:
+        bundle: the bundle.
+        slots: slot values; those equal to the source are read from the bundle itself.
+        threads: intra-op threads.
+        providers: onnxruntime execution providers in order.
+        base: options to start from, for callers that bring their own.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        slots: Mapping[str, Array] | None = None,
+        threads: int = 1,
+        providers: Sequence[Any] | None = None,
+        base: ort.SessionOptions | None = None,
+    ) -> None:
+        made = base or options(threads)
+        changed = _changed(bundle, slots or {})
+        # the session may read these until it is built, so they are kept alive beside it
+        self._values = [ort.OrtValue.ortvalue_from_numpy(v) for v in changed.values()]
+        if changed:
+            made.add_external_initializers(list(changed), self._values)
+        self.onnx = ort.InferenceSession(
+            str(bundle.graph("infer")), made, providers=list(providers or ["CPUExecutionProvider"])
+        )
+        self._values.clear()
+        self._input = bundle.manifest.input.name
+        self._names = [o.name for o in self.onnx.get_outputs()]
+
+    def run(self, batch: Array) -> dict[str, Array]:
+        """Task outputs and features of a batch ``(N, ...)`` by name."""
+        return dict(zip(self._names, self.onnx.run(None, {self._input: batch})))
+
+
+class AdaptSession:
+    """The batch and step graphs of a bundle; ``run`` is the ``Run`` that adapters get.
+
+    Graphs load on first use. Weights are mapped once and shared by all of them.
+    """
+
+    def __init__(self, bundle: Bundle, threads: int = 1) -> None:
+        self._bundle, self._threads = bundle, threads
+        self._sessions: dict[str, ort.InferenceSession] = {}
+        self._weights: dict[str, Array] | None = None
+        self._slots = {s.name for s in bundle.manifest.slots}
+        temperatures = bundle.manifest.defaults.get("nhl", {}).get("t_invert", {})
+        self._defaults = {
+            **_INPUT_DEFAULTS,
+            **{f"t_invert.{k}": v for k, v in temperatures.items()},
+        }
+
+    def session(self, graph: str) -> ort.InferenceSession:
+        """The onnxruntime session of a graph."""
+        if graph not in self._sessions:
+            path = self._bundle.graph(graph)
+            made = options(self._threads)
+            if self._weights is None:
+                self._weights = load_file(self._bundle.path / "weights.safetensors")
+            wanted = list(self._bundle.manifest.external.get(graph, ()))
+            values = [ort.OrtValue.ortvalue_from_numpy(self._weights[n]) for n in wanted]
+            made.add_external_initializers(wanted, values)
+            self._sessions[graph] = ort.InferenceSession(
+                str(path), made, providers=["CPUExecutionProvider"]
+            )
+        return self._sessions[graph]
+
+    def run(self, graph: str, batch: Array, slots: Mapping[str, Array], **inputs: Any) -> Step:
+        """Run ``batch`` or ``step/<objective>`` on a batch with these slot values.
+
+        Raises:
+            FrameError: the batch has the wrong shape or is not finite.
+            TtaError: the graph does not know one of the inputs.
+        """
+        session = self.session(graph)
+        spec = self._bundle.manifest.input
+        check_batch(batch, spec.sample, spec.dtype)
+        feed: dict[str, Array] = {spec.name: batch}
+        given = dict(inputs)
+        common = given.pop("t_invert", None)
+        for argument in session.get_inputs():
+            name = argument.name
+            if name == spec.name:
+                continue
+            if name in self._slots:
+                feed[name] = slots[name]
+            elif name == "sample_weight":
+                weight = given.pop(name, None)
+                feed[name] = (
+                    np.ones(len(batch), np.float32) if weight is None else np.float32(weight)
+                )
+            elif name.startswith("t_invert.") and common is not None:
+                feed[name] = np.array(common, np.float32)
+            else:
+                feed[name] = np.array(given.pop(name, self._defaults.get(name, 0.0)), np.float32)
+        for name in given:
+            if name not in _INPUT_DEFAULTS and name != "sample_weight":
+                raise TtaError(f"graph {graph!r} has no input {name!r}")
+        names = [o.name for o in session.get_outputs()]
+        return _step(dict(zip(names, session.run(names, feed))))
+
+
+def check_batch(batch: Array, sample: tuple[int | None, ...], dtype: str) -> None:
+    """Refuse a batch that would poison statistics.
+
+    Raises:
+        FrameError: wrong rank, shape or dtype, no frames, NaN or infinity.
+    """
+    if batch.ndim != 1 + len(sample) or any(
+        want is not None and want != got for want, got in zip(sample, batch.shape[1:])
+    ):
+        raise FrameError(f"the model takes (N, {', '.join(map(str, sample))}), got {batch.shape}")
+    if batch.dtype.name != dtype:
+        raise FrameError(f"the model takes {dtype}, got {batch.dtype.name}")
+    if not len(batch):
+        raise FrameError("the batch holds no frames")
+    if not np.isfinite(batch).all():
+        raise FrameError("the batch holds NaN or infinity")
+
+
+def _changed(bundle: Bundle, slots: Mapping[str, Array]) -> dict[str, Array]:
+    """Slots that differ from the source."""
+    source = bundle.source_slots
+    return {
+        name: value
+        for name, value in slots.items()
+        if value is not source[name] and not np.array_equal(value, source[name])
+    }
+
+
+def _step(values: Mapping[str, Array]) -> Step:
+    """Sort a graph's named outputs into a Step."""
+    parts: dict[str, dict[str, Array]] = {}
+    outputs: dict[str, Array] = {}
+    objective = np.zeros(0, np.float32)
+    for name, value in values.items():
+        kind, _, rest = name.partition(".")
+        if rest and kind in ("mean", "var", "count", "grad", "new", "winner"):
+            parts.setdefault(kind, {})[rest] = value
+        elif name == "objective":
+            objective = value
+        else:
+            outputs[name] = value
+    mean = parts.get("mean", {})
+    return Step(
+        outputs=outputs,
+        moments={
+            layer: Moments(mean[layer], parts["var"][layer], float(parts["count"][layer]))
+            for layer in mean
+        },
+        objective=objective,
+        gradients=parts.get("grad", {}),
+        new=parts.get("new", {}),
+        winner={k: float(v) for k, v in parts.get("winner", {}).items()},
+    )

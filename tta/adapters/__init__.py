@@ -1,0 +1,1 @@
+"""Adaptation methods: one file, one method, one page. The file's name is its name for ``--adapter``."""

@@ -1,0 +1,45 @@
+"""Entropy of the predictions, smoothed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from tta.manifest import Manifest
+from tta.records import Array, Prediction, Step
+
+
+class Entropy:
+    """Exponentially weighted moving average of the prediction entropy, in nats.
+
+    e ← (1-λ)·e + λ·H(p), begun at the first value. λ = 0.05 averages over about 40 frames (Roberts,
+    "Control chart tests based on geometric moving averages", Technometrics 1959).
+    """
+
+    def __init__(
+        self, manifest: Manifest, calibration: Mapping[str, Array], weight: float = 0.05
+    ) -> None:
+        self._weight = weight
+        self._value = math.nan
+
+    def observe(self, prediction: Prediction) -> None:
+        """Take in one prediction."""
+        entropy = prediction.entropy
+        if math.isfinite(entropy):
+            old = entropy if math.isnan(self._value) else self._value
+            self._value = old + self._weight * (entropy - old)
+
+    def observe_step(self, step: Step) -> None:
+        """Batch statistics say nothing of the entropy."""
+
+    def score(self) -> float:
+        """The average now."""
+        return self._value
+
+    def layers(self) -> Mapping[str, float]:
+        """None: the entropy belongs to no layer."""
+        return {}
+
+    def reset(self) -> None:
+        """Forget the stream."""
+        self._value = math.nan

@@ -1,0 +1,60 @@
+"""Running statistics of norm layers: merging moments, moving averages, distances."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from tta.records import Array, Moments
+
+EPS = 1e-3  # added to variances in the distance, as MECTA does
+
+
+def blend(old: tuple[Array, Array], new: tuple[Array, Array], share: float) -> tuple[Array, Array]:
+    """Moments of a mixture: ``share`` of the new population, the rest of the old.
+
+    mean = (1-s)·m₁ + s·m₂,  var = (1-s)·v₁ + s·v₂ + s(1-s)(m₂-m₁)².  All ``(C,)``; float64 inside.
+
+    >>> import numpy as np
+    >>> m, v = blend((np.zeros(1), np.ones(1)), (np.full(1, 2.0), np.ones(1)), 0.5)
+    >>> float(m[0]), float(v[0])
+    (1.0, 2.0)
+    """
+    (m1, v1), (m2, v2) = [(np.asarray(m, np.float64), np.asarray(v, np.float64)) for m, v in (old, new)]
+    mean = (1 - share) * m1 + share * m2
+    var = (1 - share) * v1 + share * v2 + share * (1 - share) * (m2 - m1) ** 2
+    return mean.astype(np.float32), var.astype(np.float32)
+
+
+def symmetric_kl(a: tuple[Array, Array], b: tuple[Array, Array]) -> float:
+    """Mean over channels of the symmetric Gaussian Kullback-Leibler divergence, in nats.
+
+    J = ½·[(v_a + d²)/v_b + (v_b + d²)/v_a] - 1 with d = m_a - m_b: the sum of both directions.
+    Hong et al., "MECTA", ICLR 2023, section 3.2 (there averaged over channels, ε = 1e-3).
+
+    >>> import numpy as np
+    >>> symmetric_kl((np.zeros(2), np.ones(2)), (np.zeros(2), np.ones(2)))
+    0.0
+    """
+    (ma, va), (mb, vb) = [(np.asarray(m, np.float64), np.asarray(v, np.float64) + EPS) for m, v in (a, b)]
+    d2 = (ma - mb) ** 2
+    return float(np.mean(0.5 * ((va + d2) / vb + (vb + d2) / va) - 1))
+
+
+def layer_moments(values: Mapping[str, Array], layer: str) -> tuple[Array, Array] | None:
+    """Mean and variance of a layer among slots (``<layer>.mean``) or calibration (``mean.<layer>``)."""
+    for mean, var in ((f"{layer}.mean", f"{layer}.var"), (f"mean.{layer}", f"var.{layer}")):
+        if mean in values and var in values:
+            return values[mean], values[var]
+    return None
+
+
+def distance(moments: Mapping[str, Moments], reference: Mapping[str, Array]) -> dict[str, float]:
+    """``symmetric_kl`` of each layer's batch moments to reference statistics, where there are any."""
+    found = {}
+    for layer, batch in moments.items():
+        known = layer_moments(reference, layer)
+        if known is not None:
+            found[layer] = symmetric_kl((batch.mean, batch.var), known)
+    return found
