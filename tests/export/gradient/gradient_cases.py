@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from gradient_cases_windows import WINDOWS
 from gradient_oracle import Case
 
 X = ("N", 3, 4)
@@ -38,7 +39,6 @@ def wide(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 
 
 MASK = np.array([[True, False, True, False]])
-W = (6, 4, 3, 3)
 
 ARITHMETIC = [
     Case("Add", [X, (4,)], torch=torch.add),
@@ -109,75 +109,6 @@ ACTIVATION = [
     Case("Softmax", [X], {"axis": 1}, torch=lambda a: a.softmax(1)),
     Case("LogSoftmax", [X], {"axis": -2}, torch=lambda a: a.log_softmax(-2)),
     Case("LogSoftmax", [("N", 7)], torch=lambda a: a.log_softmax(1)),
-]
-
-CONVOLUTION = [
-    Case("Conv", [IMAGE, W], torch=F.conv2d),
-    Case(
-        "Conv", [IMAGE, W, (6,)], {"pads": (1, 1, 1, 1)}, torch=lambda *a: F.conv2d(*a, padding=1)
-    ),
-    Case(
-        "Conv",
-        [IMAGE, (4, 1, 3, 3)],
-        {"pads": (1, 1, 1, 1), "strides": (2, 2), "group": 4},
-        torch=lambda x, w: F.conv2d(x, w, stride=2, padding=1, groups=4),
-    ),
-    Case(
-        "Conv",
-        [IMAGE, (6, 2, 3, 2)],
-        {"pads": (2, 0, 1, 1), "dilations": (1, 2), "group": 2},
-        torch=lambda x, w: F.conv2d(F.pad(x, (0, 1, 2, 1)), w, dilation=(1, 2), groups=2),
-    ),
-    Case(
-        "Conv",
-        [IMAGE, (6, 4, 1, 1)],
-        {"strides": (2, 2)},
-        torch=lambda x, w: F.conv2d(x, w, None, 2),
-    ),
-    Case(
-        "Conv",
-        [IMAGE, (6, 4, 1, 1)],
-        {"pads": (1, 1, 1, 1)},
-        torch=lambda x, w: F.conv2d(x, w, None, 1, 1),
-    ),
-    Case(
-        "Conv",
-        [("N", 4, 9), (6, 2, 3), (6,)],
-        {"group": 2},
-        torch=lambda *a: F.conv1d(*a, groups=2),
-    ),
-    Case(
-        "Conv",
-        [("N", 2, 4, 5, 3), (4, 2, 2, 3, 1), (4,)],
-        {"pads": (1, 1, 0, 1, 1, 0)},
-        torch=lambda *a: F.conv3d(*a, padding=(1, 1, 0)),
-    ),
-    Case(
-        "Conv",
-        [IMAGE, W],
-        {"auto_pad": "SAME_UPPER", "strides": (2, 2)},
-        torch=lambda x, w: F.conv2d(F.pad(x, (1, 1, 0, 1)), w, stride=2),
-    ),
-    Case(
-        "Conv",
-        [IMAGE, (6, 4, 2, 2)],
-        {"auto_pad": "SAME_LOWER"},
-        torch=lambda x, w: F.conv2d(F.pad(x, (1, 0, 1, 0)), w),
-    ),
-    Case("Conv", [IMAGE, W], {"auto_pad": "VALID"}, torch=F.conv2d),
-    Case("ConvTranspose", [IMAGE, (4, 3, 3, 3), (3,)], torch=F.conv_transpose2d),
-    Case(
-        "ConvTranspose",
-        [IMAGE, (4, 3, 3, 3), (6,)],
-        {"strides": (2, 2), "pads": (1, 1, 1, 1), "output_padding": (1, 1), "group": 2},
-        torch=lambda x, w, b: F.conv_transpose2d(x, w, b, 2, 1, 1, 2),
-    ),
-    Case(
-        "ConvTranspose",
-        [IMAGE, (4, 3, 3, 3)],
-        {"dilations": (2, 1)},
-        torch=lambda x, w: F.conv_transpose2d(x, w, dilation=(2, 1)),
-    ),
 ]
 
 MATMUL = [
@@ -301,10 +232,18 @@ SHAPE = [
     ),
     Case("DepthToSpace", [("N", 8, 2, 3)], {"blocksize": 2}),
     Case("SpaceToDepth", [("N", 2, 4, 6)], {"blocksize": 2}),
+    Case("CumSum", [X, np.array(1)], torch=lambda a: a.cumsum(1)),
+    Case(
+        "CumSum",
+        [X, np.array(2)],
+        {"reverse": 1, "exclusive": 1},
+        torch=lambda a: a.flip(2).cumsum(2).flip(2) - a,
+    ),
+    Case("Trilu", [X, np.array(1)], {"upper": 0}, torch=lambda a: a.tril(1)),
     Case("Dropout", [X], torch=lambda a: a * 1.0),
 ]
 
-CASES = [*ARITHMETIC, *ACTIVATION, *CONVOLUTION, *MATMUL, *REDUCTION, *SHAPE]
+CASES = [*ARITHMETIC, *ACTIVATION, *MATMUL, *REDUCTION, *SHAPE, *WINDOWS]
 
 FLAT_CASES = [
     *(Case(name, [MASK, MASK]) for name in ("And", "Or", "Xor")),

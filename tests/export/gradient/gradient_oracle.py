@@ -35,7 +35,6 @@ class Case:
     draw: Callable[[np.random.Generator, tuple[int, ...]], np.ndarray] | None = None
     n_outputs: int = 1
     seeded: Sequence[int] = (0,)
-    weights: Sequence[int] = ()  # wanted inputs that are initializers as well
 
     def __str__(self) -> str:
         shapes = ",".join(
