@@ -1,0 +1,136 @@
+"""Reads device profiles: what a board has, and how much of it adaptation may use."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from tta.errors import NotFoundError, TtaError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # type: ignore[import-not-found,unused-ignore]
+
+_FOLDER = Path(__file__).parent
+_WORDS = {int: "a whole number", float: "a number", str: "a text", list: "a list of texts"}
+
+
+@dataclass(frozen=True, slots=True)
+class Threads:
+    """Threads of a session that serves frames, and of one that adapts."""
+
+    inference: int
+    adaptation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What adaptation may cost: milliseconds of computing per second of stream."""
+
+    adapt_ms_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceProfile:
+    """A device as its TOML file describes it.
+
+    Attributes:
+        name: name on the command line, that of the file.
+        title: name for people.
+        memory_mib: memory in MiB.
+        cores: processor cores.
+        threads: how sessions use them.
+        providers: execution providers of onnxruntime, best first.
+        ep_profile: how slots reach the session: ``initializers``, rebuilt at each commit, or
+            ``inputs`` where a rebuild is slow.
+        budget: what adaptation may cost.
+        camera: URI of the usual camera, empty where there is none.
+        notes: what to know of it.
+        source: where the numbers come from.
+    """
+
+    name: str
+    title: str
+    memory_mib: int
+    cores: int
+    threads: Threads
+    providers: tuple[str, ...]
+    ep_profile: str
+    budget: Budget
+    camera: str = ""
+    notes: str = ""
+    source: str = ""
+
+
+def names() -> list[str]:
+    """Names of the profiles that come with tta, sorted.
+
+    >>> "desktop" in names()
+    True
+    """
+    return sorted(path.stem for path in _FOLDER.glob("*.toml"))
+
+
+def load(name: str) -> DeviceProfile:
+    """Read the profile of that name, or the one in a file whose path ends in ``.toml``.
+
+    Raises:
+        NotFoundError: there is none.
+        TtaError: the file is malformed; the message names key, value and file.
+    """
+    if name.endswith(".toml"):
+        path = Path(os.path.expanduser(name))
+        if not os.path.isfile(path):
+            raise NotFoundError(f"there is no device profile at {path}")
+    elif name in names():
+        path = _FOLDER / f"{name}.toml"
+    else:
+        near = difflib.get_close_matches(name, names(), n=3) or names()
+        raise NotFoundError(
+            f"no device named {name!r}; known: {', '.join(near)}, or the path of a .toml file"
+        )
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TtaError(f"{path} is not readable TOML: {error}") from error
+    profile: DeviceProfile = _read(DeviceProfile, table, path, "")
+    if profile.name != path.stem:
+        raise TtaError(f"name in {path} must be {path.stem!r}, as the file, not {profile.name!r}")
+    return profile
+
+
+def _read(made: type[Any], table: dict[str, Any], path: Path, prefix: str) -> Any:
+    """A dataclass from a table, each key checked."""
+    hints = get_type_hints(made)
+    for key in table:
+        if key not in hints:
+            near = difflib.get_close_matches(key, hints, n=1)
+            cure = f"did you mean {prefix}{near[0]}?" if near else f"known: {', '.join(hints)}"
+            raise TtaError(f"unknown key {prefix}{key} = {table[key]!r} in {path}; {cure}")
+    needed = [f.name for f in fields(made) if f.default is MISSING]
+    if missing := [prefix + key for key in needed if key not in table]:
+        raise TtaError(f"{path} lacks {', '.join(missing)}")
+    return made(**{k: _value(hints[k], v, path, prefix + k) for k, v in table.items()})
+
+
+def _value(hint: Any, value: Any, path: Path, key: str) -> Any:
+    """A value of the hinted type; bool is no number, and numbers are positive."""
+    if hint in (Threads, Budget):
+        if not isinstance(value, dict):
+            raise TtaError(f"{key} in {path} must be a table [{key}], but is {value!r}")
+        return _read(hint, value, path, f"{key}.")
+    if hint not in (int, float, str):
+        if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
+            raise TtaError(f"{key} in {path} must be {_WORDS[list]}, but is {value!r}")
+        return tuple(value)
+    accepted = (int, float) if hint is float else hint
+    if isinstance(value, bool) or not isinstance(value, accepted):
+        raise TtaError(f"{key} in {path} must be {_WORDS[hint]}, but is {value!r}")
+    if hint is not str and not 0 < value < float("inf"):
+        raise TtaError(f"{key} in {path} must be positive, but is {value!r}")
+    return hint(value)

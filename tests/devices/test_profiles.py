@@ -1,0 +1,103 @@
+"""Device profiles: every shipped file, and what a mistake in one says."""
+
+import dataclasses
+
+import pytest
+
+from tta.devices import profile
+from tta.errors import NotFoundError, TtaError
+
+GOOD = """
+name = "board"
+title = "A board"
+memory_mib = 4096
+cores = 4
+providers = ["CPUExecutionProvider"]
+ep_profile = "initializers"
+[threads]
+inference = 3
+adaptation = 1
+[budget]
+adapt_ms_per_s = 100
+"""
+
+
+def write(tmp_path, text):
+    (tmp_path / "board.toml").write_text(text)
+    return str(tmp_path / "board.toml")
+
+
+@pytest.mark.parametrize("name", profile.names())
+def test_shipped_profiles(name):
+    device = profile.load(name)
+    assert device.name == name and device.title
+    assert device.providers[-1] == "CPUExecutionProvider"
+    assert max(device.threads.inference, device.threads.adaptation) <= device.cores
+    assert device.budget.adapt_ms_per_s <= 1000
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        device.cores = 1
+
+
+def test_a_file_from_outside(tmp_path):
+    device = profile.load(write(tmp_path, GOOD))
+    assert device.budget.adapt_ms_per_s == 100.0 and device.camera == ""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "cores = 4",
+            "cores = 4\ncorse = 5",
+            "unknown key corse = 5 in .*board.toml; did you mean cores",
+        ),
+        ("cores = 4", "cores = 4\ngpu = true", "unknown key gpu = True in .*board.toml; known: "),
+        ("inference = 3", "inferense = 3", "unknown key threads.inferense = 3 .*threads.inference"),
+        ("cores = 4", "cores = '4'", "cores in .*board.toml must be a whole number, but is '4'"),
+        ("cores = 4", "cores = 4.5", "cores in .* must be a whole number, but is 4.5"),
+        ("cores = 4", "cores = true", "cores in .* must be a whole number, but is True"),
+        ("cores = 4", "cores = 0", "cores in .* must be positive, but is 0"),
+        ("= 100", "= nan", "budget.adapt_ms_per_s in .* must be positive, but is nan"),
+        ("= 100", "= 'much'", "budget.adapt_ms_per_s in .* must be a number, but is 'much'"),
+        (
+            '["CPUExecutionProvider"]',
+            '"CPU"',
+            "providers in .* must be a list of texts, but is 'CPU'",
+        ),
+        (
+            '["CPUExecutionProvider"]',
+            "[1]",
+            r"providers in .* must be a list of texts, but is \[1\]",
+        ),
+        ("[budget]\nadapt_ms_per_s = 100", "", "board.toml lacks budget"),
+        ("adaptation = 1", "", "board.toml lacks threads.adaptation"),
+        ("cores = 4", "cores = 4\nbudget = 3", "not readable TOML|must be a table"),
+        ("cores = 4", "cores = ", "board.toml is not readable TOML: .*line"),
+        (
+            'name = "board"',
+            'name = "other"',
+            "name in .* must be 'board', as the file, not 'other'",
+        ),
+    ],
+)
+def test_mistakes(tmp_path, old, new, message):
+    assert old in GOOD
+    with pytest.raises(TtaError, match=message):
+        profile.load(write(tmp_path, GOOD.replace(old, new)))
+
+
+def test_a_table_must_be_one(tmp_path):
+    text = GOOD.replace("[budget]\nadapt_ms_per_s = 100", "").replace("cores", "budget = 3\ncores")
+    with pytest.raises(TtaError, match=r"budget in .* must be a table \[budget\], but is 3"):
+        profile.load(write(tmp_path, text))
+
+
+@pytest.mark.parametrize("name", ["desktpo", "", "../devices/desktop"])
+def test_unknown_names(name):
+    with pytest.raises(NotFoundError, match=r"no device named .*; known: .*desktop"):
+        profile.load(name)
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(NotFoundError, match=r"there is no device profile at .*missing.toml"):
+        profile.load(str(tmp_path / "missing.toml"))
