@@ -1,0 +1,74 @@
+"""One result as a flat JSON object: what machine-readable sinks write."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tta.records import Decision, Result
+
+
+def record(result: Result) -> dict[str, Any]:
+    """The result without its arrays; numbers that are not finite are None.
+
+    Keys are always the same, but for ``label`` and ``label_name`` (the truth, where the source
+    knows it) and ``decision`` (where the governor took one).
+    """
+    frame, prediction, report = result.frame, result.prediction, result.report
+    out: dict[str, Any] = {
+        "stream": result.stream,
+        "seq": frame.seq,
+        "t_s": frame.t_s,
+        "source": frame.source,
+    }
+    out.update({key: frame.meta[key] for key in ("label", "label_name") if key in frame.meta})
+    out.update(
+        predicted=None, confidence=None, entropy=None, latency_s=None, state=None, served=None
+    )
+    if prediction is not None:
+        out.update(
+            predicted=prediction.label if prediction.probabilities.size else None,
+            confidence=prediction.confidence,
+            entropy=prediction.entropy,
+            latency_s=prediction.latency_s,
+            state=prediction.state,
+            served=prediction.served,
+        )
+    out["skipped"] = result.skipped
+    out["drift"] = {"level": report.level, "scores": report.scores}
+    if report.decision is not None:
+        out["decision"] = _decision(report.decision)
+    plain: dict[str, Any] = _plain(out)
+    return plain
+
+
+def json_line(result: Result) -> str:
+    """The record as strict JSON with a line feed."""
+    return json.dumps(record(result), allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def _decision(decision: Decision) -> dict[str, Any]:
+    return {
+        "action": decision.action,
+        "reason": decision.reason,
+        "step": decision.step,
+        "state": decision.state,
+        "figures": decision.figures,
+    }
+
+
+def _plain(value: Any) -> Any:
+    """The value in JSON's types."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (np.generic, np.ndarray)):
+        return _plain(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, (str, int)) else str(value)
