@@ -1,7 +1,7 @@
 """Adjoints of activation functions.
 
-A mask is the Sign of something that is zero where the gradient stops: measured on onnxruntime's CPU
-provider, Sign and Mul cost a fraction of Where.
+Where a function has a kink, the cotangent is multiplied by a mask: a steep HardSigmoid of something
+that is positive where the gradient passes and zero where it stops.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from tta.export.gradient import Rule
 from tta.export.gradient._broadcast import unbroadcast
-from tta.export.gradient._static import constant, elementwise, first
+from tta.export.gradient._static import constant, elementwise, first, step
 from tta.export.operators import Operators
 from tta.export.tape import Cotangents, Record
 
@@ -20,18 +20,14 @@ SELU_GAMMA = 1.05070102214813232421875
 
 @elementwise
 def relu(op: Operators, x: ir.Value, y: ir.Value, dy: ir.Value) -> ir.Value:
-    """For y = max(x, 0): dL/dx = dL/dy sign(y)."""
-    return op.Mul(dy, op.Sign(y))  # type: ignore[no-any-return]
-
-
-def _positive(op: Operators, x: ir.Value) -> ir.Value:
-    return op.Sign(op.Relu(x))  # type: ignore[no-any-return]
+    """For y = max(x, 0): dL/dx = dL/dy [y > 0]."""
+    return op.Mul(dy, step(op, y))  # type: ignore[no-any-return]
 
 
 def _inside(op: Operators, y: ir.Value, low: ir.Value | float, high: ir.Value | float) -> ir.Value:
     """1 where low < y < high, else 0, for a y that is clipped to [low, high]."""
     above = y if isinstance(low, float) and low == 0.0 else op.Sub(y, low)
-    return op.Mul(op.Sign(above), op.Sign(op.Sub(high, y)))  # type: ignore[no-any-return]
+    return step(op, op.Mul(above, op.Sub(high, y)))
 
 
 def _bound(value: ir.Value) -> ir.Value | float:
@@ -49,9 +45,9 @@ def clip(op: Operators, node: Record, dys: Cotangents) -> Cotangents:
     if low is None and high is None:
         return [dy]
     if high is None:
-        mask = op.Sign(y if low == 0.0 else op.Sub(y, low))
+        mask = step(op, y if low == 0.0 else op.Sub(y, low))
     elif low is None:
-        mask = op.Sign(op.Sub(high, y))
+        mask = step(op, op.Sub(high, y))
     else:
         mask = _inside(op, y, low, high)
     return [op.Mul(dy, mask)]
@@ -61,9 +57,9 @@ def leaky_relu(op: Operators, node: Record, dys: Cotangents) -> Cotangents:
     """For y = x > 0 ? x : alpha x: dL/dx = dL/dy (x > 0 ? 1 : alpha)."""
     dy, alpha = first(dys), float(node.get("alpha", 0.01))
     if 0.0 <= alpha <= 1.0:
-        slope = op.Max(op.Sign(node.x()), alpha)
+        slope = op.Max(step(op, node.x()), alpha)
     else:
-        slope = op.Add(op.Mul(_positive(op, node.x()), 1.0 - alpha), alpha)
+        slope = op.Add(op.Mul(step(op, node.x()), 1.0 - alpha), alpha)
     return [op.Mul(dy, slope)]
 
 
@@ -72,7 +68,7 @@ def p_relu(op: Operators, node: Record, dys: Cotangents) -> Cotangents:
     dy, x, s = first(dys), node.x(0), node.x(1)
     dx = ds = None
     if node.active[0]:
-        mask = _positive(op, x)
+        mask = step(op, x)
         dx = op.Mul(dy, op.Add(mask, op.Mul(op.Sub(1.0, mask), s)))
     if node.active[1]:
         ds = unbroadcast(op, op.Mul(dy, op.Min(x, 0.0)), s, x)
@@ -86,8 +82,8 @@ def _exponential(
     below = op.Add(op.Min(node.outputs[0], 0.0), gain * alpha)
     if alpha == 1.0:
         return [op.Mul(dy, below)]
-    step = op.Mul(_positive(op, node.x()), gain - gain * alpha)
-    return [op.Mul(dy, op.Add(below, step))]
+    rise = op.Mul(step(op, node.x()), gain - gain * alpha)
+    return [op.Mul(dy, op.Add(below, rise))]
 
 
 def elu(op: Operators, node: Record, dys: Cotangents) -> Cotangents:
@@ -157,7 +153,7 @@ def mish(op: Operators, x: ir.Value, y: ir.Value, dy: ir.Value) -> ir.Value:
 def thresholded_relu(op: Operators, node: Record, dys: Cotangents) -> Cotangents:
     """For y = x > alpha ? x : 0: dL/dx = dL/dy [x > alpha]."""
     alpha = float(node.get("alpha", 1.0))
-    mask = op.Sign(node.outputs[0]) if alpha >= 0 else _positive(op, op.Sub(node.x(), alpha))
+    mask = step(op, node.outputs[0] if alpha >= 0 else op.Sub(node.x(), alpha))
     return [op.Mul(first(dys), mask)]
 
 

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from tta.export.gradient import Rule
 from tta.export.gradient._broadcast import unbroadcast
-from tta.export.gradient._static import constant, elementwise, first
+from tta.export.gradient._static import constant, elementwise, first, step
 from tta.export.operators import Operators
 from tta.export.tape import Cotangents, Record
 
@@ -87,10 +87,10 @@ def _extremum(op: Operators, node: Record, dys: Cotangents, sign: float) -> Cota
     if len(values) == 1:
         return [dy]
     if len(values) == 2:
-        side = op.Mul(op.Sign(op.Sub(values[0], values[1])), 0.5 * sign)
+        lead = op.Sub(*(values if sign > 0 else values[::-1]))
         shares = [
-            op.Add(side, 0.5) if node.active[0] else None,
-            op.Sub(0.5, side) if node.active[1] else None,
+            step(op, lead, at_zero=0.5) if node.active[0] else None,
+            step(op, op.Neg(lead), at_zero=0.5) if node.active[1] else None,
         ]
     else:
         hits = [op.Cast(op.Equal(v, y), to=ir.DataType.FLOAT) for v in values]
@@ -102,12 +102,12 @@ def _extremum(op: Operators, node: Record, dys: Cotangents, sign: float) -> Cota
 
 
 def maximum(op: Operators, node: Record, dys: Cotangents) -> Cotangents:
-    """For y = max aₖ: dL/daₖ = dL/dy [aₖ = y] / number of ties; of two, (1 + sign(a - b)) / 2."""
+    """For y = max aₖ: dL/daₖ = dL/dy [aₖ = y] / number of ties."""
     return _extremum(op, node, dys, 1.0)
 
 
 def minimum(op: Operators, node: Record, dys: Cotangents) -> Cotangents:
-    """For y = min aₖ: dL/daₖ = dL/dy [aₖ = y] / number of ties; of two, (1 - sign(a - b)) / 2."""
+    """For y = min aₖ: dL/daₖ = dL/dy [aₖ = y] / number of ties."""
     return _extremum(op, node, dys, -1.0)
 
 

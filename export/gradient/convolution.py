@@ -1,9 +1,9 @@
 """Adjoints of convolution, in 1 to 3 dimensions, with groups, strides, dilations and uneven pads.
 
-All are convolutions again (Dumoulin and Visin, "A guide to convolution arithmetic for deep
-learning", arXiv:1603.07285, chapter 4). Where the stride is 1 the adjoint of the input is a Conv
-with the flipped kernel: onnxruntime folds the flip at session creation and runs it several times
-faster than ConvTranspose.
+The adjoint of the input is a convolution again (Dumoulin and Visin, "A guide to convolution
+arithmetic for deep learning", arXiv:1603.07285, chapter 4). Where the stride is 1 it is a Conv with
+the flipped kernel: onnxruntime folds the flip at session creation and runs it several times faster
+than ConvTranspose.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import onnx_ir as ir
 
 from tta.export.gradient import Rule
-from tta.export.gradient._static import first, refuse, spatial
+from tta.export.gradient._static import first, pad_axes, refuse, spatial
 from tta.export.operators import Operators, dims, rank
 from tta.export.tape import Cotangents, Record
 
+MANY_TAPS = 64
 LOWEST = -(2**31)  # Slice: down to and including index 0
 
 
@@ -72,10 +74,11 @@ def weight_adjoint(
     dilations: Sequence[int],
     group: int = 1,
 ) -> ir.Value:
-    """dL/dw of y = conv(x, w), as one grouped convolution of x with dL/dy as kernel.
+    """dL/dw of y = conv(x, w): dw[m, c, k] = Σ_{n,i} dy[n, m, i] x[n, c, s i + d k - p].
 
-    dw[m, c, k] = Σ_{n,i} x[n, c, s i + d k - p] dy[n, m, i]: summing over n makes the batch the
-    channels, summing over i makes dy the kernel, and strides and dilations change places.
+    For each tap k the positions of x that it meets are one Slice; all taps are one matrix product
+    with dy, or, in a depthwise convolution, one weighted sum each. Where the positions are not
+    static or the taps too many, it is one convolution of x with dy as kernel, which is slower.
 
     Args:
         op: where the nodes go.
@@ -90,54 +93,68 @@ def weight_adjoint(
     Returns:
         dL/dw, shape (M, C/group, ...).
     """
-    shape = dims(weight)
-    kernel = [k for k in shape[2:] if isinstance(k, int)]
+    m, c, *kernel = (k for k in dims(weight) if isinstance(k, int))
+    form = Window(tuple(kernel), tuple(strides), tuple(pads), tuple(dilations), group)
+    out = [o for o in dims(dy)[2:] if isinstance(o, int)]
+    if len(out) < len(kernel) or math.prod(kernel) > MANY_TAPS:
+        return _weight_by_convolution(op, x, dy, form)
     n = len(kernel)
+    if any(pads):
+        x = pad_axes(op, x, {k + 2: (pads[k], pads[k + n]) for k in range(n)})
+    taps = [_tap(op, x, form, out, at) for at in np.ndindex(*kernel)]
+    if c == 1 and m == group:
+        axes = [0, *range(2, n + 2)]
+        sums = [op.ReduceSum(op.Mul(dy, t), axes, keepdims=0) for t in taps]
+        return op.Reshape(op.Concat(*(op.Unsqueeze(s, [1]) for s in sums), axis=1), [m, 1, *kernel])  # type: ignore[no-any-return]
+    size = math.prod(out)
+    patches = [op.Reshape(t, [-1, group, c, size]) for t in taps]
+    merged = op.Concat(*patches, axis=2) if len(patches) > 1 else patches[0]
+    columns = op.Transpose(merged, perm=[0, 1, 3, 2])
+    rows = op.Reshape(dy, [-1, group, m // group, size])
+    product = op.ReduceSum(op.MatMul(rows, columns), [0], keepdims=0)
+    split = op.Reshape(product, [m, len(taps), c])
+    return op.Reshape(op.Transpose(split, perm=[0, 2, 1]), [m, c, *kernel])  # type: ignore[no-any-return]
+
+
+def _tap(
+    op: Operators, x: ir.Value, form: Window, out: Sequence[int], at: Sequence[int]
+) -> ir.Value:
+    """What the kernel's tap ``at`` meets in the padded x, as it slides: shape (N, C, *out)."""
+    starts = [i * d for i, d in zip(at, form.dilations)]
+    ends = [b + s * (o - 1) + 1 for b, s, o in zip(starts, form.strides, out)]
+    axes = [k + 2 for k in range(len(out))]
+    if ends == dims(x)[2:] and max(form.strides) == 1 and not any(starts):
+        return x
+    return op.Slice(x, starts, ends, axes, list(form.strides))  # type: ignore[no-any-return]
+
+
+def _weight_by_convolution(op: Operators, x: ir.Value, dy: ir.Value, form: Window) -> ir.Value:
+    """``weight_adjoint`` for open positions: the batch becomes the channels, dy the kernel."""
+    n = len(form.kernel)
     swap = [1, 0, *range(2, n + 2)]
-    images = _batch_as_channels(op, x, group)
-    out, length = dims(dy)[2:], dims(x)[2:]
-    ends, crop = list(pads[n:]), [True] * n
-    for k in range(n):
-        i, o = length[k], out[k]
-        if isinstance(i, int) and isinstance(o, int):  # pad just as far as the kernel reaches
-            reached = strides[k] * (o - 1) + dilations[k] * (kernel[k] - 1) + 1
-            ends[k], crop[k] = max(reached - i - pads[k], 0), reached - i < pads[k]
     correlated = op.Conv(
-        images,
+        _batch_as_channels(op, x, form.group),
         op.Transpose(dy, perm=swap),
-        strides=list(dilations),
-        dilations=list(strides),
-        pads=[*pads[:n], *ends],
-        group=group,
+        strides=list(form.dilations),
+        dilations=list(form.strides),
+        pads=list(form.pads),
+        group=form.group,
     )
-    cropped = [k for k in range(n) if crop[k]]
-    if cropped:
-        correlated = op.Slice(
-            correlated, [0] * len(cropped), [kernel[k] for k in cropped], [k + 2 for k in cropped]
-        )
-    return op.Transpose(correlated, perm=swap)  # type: ignore[no-any-return]
+    cropped = op.Slice(correlated, [0] * n, list(form.kernel), [k + 2 for k in range(n)])
+    return op.Transpose(cropped, perm=swap)  # type: ignore[no-any-return]
 
 
 def _batch_as_channels(op: Operators, x: ir.Value, group: int) -> ir.Value:
     """(N, C, ...) -> (C/group, group N, ...)."""
     n = rank(x) - 2
-    if group == 1:
-        return op.Transpose(x, perm=[1, 0, *range(2, n + 2)])  # type: ignore[no-any-return]
-    channels = dims(x)[1]
-    assert isinstance(channels, int)
-    positions = [d if isinstance(d, int) else -1 for d in dims(x)[2:]]
     moved = op.Transpose(x, perm=[1, 0, *range(2, n + 2)])
-    if -1 in positions:
-        tail = op.Shape(x, start=2)
-        split = op.Concat([group, channels // group, -1], tail, axis=0)
-        merged = op.Concat([channels // group, -1], tail, axis=0)
-    else:
-        split = [group, channels // group, -1, *positions]
-        merged = [channels // group, -1, *positions]
-    if group != channels:
-        moved = op.Reshape(moved, split)
-        moved = op.Transpose(moved, perm=[1, 0, *range(2, n + 3)])
-    return op.Reshape(moved, merged)  # type: ignore[no-any-return]
+    channels = dims(x)[1]
+    if group == 1 or not isinstance(channels, int):
+        return moved  # type: ignore[no-any-return]
+    tail = op.Shape(x, start=2)
+    moved = op.Reshape(moved, op.Concat([group, channels // group, -1], tail, axis=0))
+    moved = op.Transpose(moved, perm=[1, 0, *range(2, n + 3)])
+    return op.Reshape(moved, op.Concat([channels // group, -1], tail, axis=0))  # type: ignore[no-any-return]
 
 
 def flipped(op: Operators, weight: ir.Value, group: int) -> ir.Value:

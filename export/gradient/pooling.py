@@ -7,7 +7,7 @@ import numpy as np
 from tta.export.gradient import Rule
 from tta.export.gradient._static import first, refuse, reshape_like, spatial
 from tta.export.gradient.convolution import Window, window
-from tta.export.operators import Operators
+from tta.export.operators import Operators, dims
 from tta.export.tape import Cotangents, Record
 
 
@@ -17,19 +17,33 @@ def average_pool(op: Operators, node: Record, dys: Cotangents) -> Cotangents:
     form = window(node, node.attributes["kernel_shape"])
     n = len(form.kernel)
     share = op.Mul(dy, _reciprocal_counts(node, form))
+    lengths, out = dims(x)[2:], dims(node.outputs[0])[2:]
+    tiles = [s * o for s, o in zip(form.strides, out) if isinstance(o, int)]
+    if form.kernel == form.strides and tiles == lengths and not any(form.pads):
+        scales = np.array([1, 1, *form.strides], np.float32)
+        return [
+            op.Resize(
+                share,
+                None,
+                scales,
+                mode="nearest",
+                coordinate_transformation_mode="asymmetric",
+                nearest_mode="floor",
+            )
+        ]
     if max(form.strides) == 1:  # windows over dy, reversed: an average that counts zeros in
         pads = [r - p for r, p in zip(form.reach * 2, form.pads)]
         mean = op.AveragePool(share, kernel_shape=list(form.kernel), pads=pads, count_include_pad=1)
         return [op.Mul(mean, float(np.prod(form.kernel)))]
-    lengths, out = spatial(node, x), spatial(node, node.outputs[0])
+    positions = spatial(node, node.outputs[0])
     extra = [
         i + form.pads[k] + form.pads[k + n] - form.strides[k] * (o - 1) - form.kernel[k]
-        for k, (i, o) in enumerate(zip(lengths, out))
+        for k, (i, o) in enumerate(zip(spatial(node, x), positions))
     ]
     if min(extra) < 0:
         raise refuse(node, "windows of ceil_mode reach past the end; export with ceil_mode=0")
     spread = op.ConvTranspose(
-        op.Reshape(share, [-1, 1, *out]),
+        op.Reshape(share, [-1, 1, *positions]),
         np.ones((1, 1, *form.kernel), np.float32),
         strides=list(form.strides),
         pads=list(form.pads),

@@ -80,6 +80,12 @@ CONVOLUTION = [
         torch=lambda x, w: F.conv2d(F.pad(x, (1, 0, 1, 0)), w),
     ),
     Case("Conv", [IMAGE, W], {"auto_pad": "VALID"}, torch=F.conv2d),
+    Case(
+        "Conv",
+        [("N", 4, 24, 24), (6, 2, 9, 9)],
+        {"strides": (5, 5), "group": 2},
+        torch=lambda x, w: F.conv2d(x, w, stride=5, groups=2),
+    ),
     Case("ConvTranspose", [IMAGE, (4, 3, 3, 3), (3,)], torch=F.conv_transpose2d),
     Case(
         "ConvTranspose",
