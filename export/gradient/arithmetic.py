@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import onnx_ir as ir
 
 from tta.export.gradient import Rule
@@ -190,6 +191,28 @@ def identity(op: Operators, x: ir.Value, y: ir.Value, dy: ir.Value) -> ir.Value:
     return dy
 
 
+def range_(op: Operators, node: Record, dys: Cotangents) -> Cotangents:
+    """For yᵢ = start + i delta: dL/dstart = Σ dL/dyᵢ, dL/ddelta = Σ i dL/dyᵢ; 0 for the limit."""
+    dy = first(dys)
+    start = op.ReduceSum(dy, [0], keepdims=0) if node.active[0] else None
+    if not node.active[2]:
+        return [start]
+    ramp = op.CumSum(op.Expand(1.0, op.Shape(dy)), np.array(0), exclusive=1)
+    return [start, None, op.ReduceSum(op.Mul(dy, ramp), [0], keepdims=0)]
+
+
+def one_hot(op: Operators, node: Record, dys: Cotangents) -> Cotangents:
+    """For y = h on + (1 - h) off, h one-hot: dL/don = Σ h dL/dy, dL/doff = Σ (1 - h) dL/dy."""
+    if not node.active[2]:
+        return [None]
+    dy = first(dys)
+    hot = op.OneHot(node.x(0), node.x(1), np.eye(2, dtype=np.float32)[1], axis=node.get("axis", -1))
+    sums = [
+        op.Reshape(op.ReduceSum(op.Mul(dy, h), keepdims=0), [1]) for h in (op.Sub(1.0, hot), hot)
+    ]
+    return [None, None, op.Concat(*sums, axis=0)]
+
+
 def constant_almost_everywhere(op: Operators, node: Record, dys: Cotangents) -> Cotangents:
     """A step function, an index or a shape: dL/dx = 0 for every input."""
     return [None] * len(node.inputs)
@@ -198,7 +221,7 @@ def constant_almost_everywhere(op: Operators, node: Record, dys: Cotangents) -> 
 FLAT: Sequence[str] = (
     *("Floor", "Ceil", "Round", "Sign", "Not", "And", "Or", "Xor", "IsNaN", "IsInf"),
     *("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "ArgMax", "ArgMin"),
-    *("Shape", "Size", "NonZero", "Constant", "ConstantOfShape", "Range", "EyeLike", "OneHot"),
+    *("Shape", "Size", "NonZero", "Constant", "ConstantOfShape", "EyeLike"),
 )
 
 RULES: dict[str, Rule] = {
@@ -223,5 +246,7 @@ RULES: dict[str, Rule] = {
     "Sin": sin,
     "Cos": cos,
     "Identity": identity,
+    "Range": range_,
+    "OneHot": one_hot,
     **dict.fromkeys(FLAT, constant_almost_everywhere),
 }

@@ -38,6 +38,10 @@ def wide(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     return 4.0 * rng.standard_normal(shape)
 
 
+def tenth(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    return np.full(shape, 0.105)
+
+
 MASK = np.array([[True, False, True, False]])
 
 ARITHMETIC = [
@@ -75,6 +79,13 @@ ARITHMETIC = [
     Case("Sin", [X], torch=torch.sin),
     Case("Cos", [X], torch=torch.cos),
     Case("Identity", [X], torch=lambda a: a * 1.0),
+    Case("Range", [(), f32(1.0), ()], torch=lambda a, d: a + d * torch.arange(9), draw=tenth),
+    Case(
+        "OneHot",
+        [i64(0, 2), i64(3), (2,)],
+        {"axis": 0},
+        torch=lambda v: v[F.one_hot(torch.tensor([0, 2]), 3).T],
+    ),
     Case("Cast", [X], {"to": 1}, torch=lambda a: a * 1.0),
     Case("CastLike", [X, f32(1.0)], torch=lambda a: a * 1.0),
 ]
@@ -248,11 +259,9 @@ CASES = [*ARITHMETIC, *ACTIVATION, *MATMUL, *REDUCTION, *SHAPE, *WINDOWS]
 FLAT_CASES = [
     *(Case(name, [MASK, MASK]) for name in ("And", "Or", "Xor")),
     Case("Not", [MASK]),
-    Case("Range", [f32(0.0), (), f32(1.0)]),
     Case("ConstantOfShape", [i64(2, 3)]),
     Case("Constant", [], {"value_float": 1.0}),
     Case("EyeLike", [(3, 3)]),
-    Case("OneHot", [i64(0, 2), i64(3), (2,)]),
     *(Case(name, [X]) for name in ("Floor", "Ceil", "Round", "Sign", "IsNaN", "IsInf")),
     *(Case(name, [X, X]) for name in ("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual")),
     *(Case(name, [X]) for name in ("Shape", "Size", "ArgMax", "ArgMin", "NonZero")),
