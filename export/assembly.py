@@ -166,14 +166,16 @@ def _calibrated(bundle: Bundle, manifest: Manifest, data: Array, given: bool) ->
     """Run calibration, write its file, and put its figures in the manifest."""
     session = AdaptSession(bundle)
     found = calibrate.running_statistics(bundle)
+    limits: dict[str, float] = {}
     if given:
         found |= calibrate.statistics(bundle, session, data)
+        limits = calibrate.thresholds(bundle, session, data, found)
     defaults: dict[str, Mapping[str, Any]] = {}
     if "step/nhl" in manifest.provides:
         defaults["nhl"] = {"t_invert": dict(calibrate.temperatures(bundle, session, data))}
     save_file(found or {"none": np.zeros(0, np.float32)}, bundle.path / "calibration.safetensors")
     provenance = {**manifest.provenance, "calibration_samples": len(data) if given else 0}
-    return replace(manifest, defaults=defaults, provenance=provenance)
+    return replace(manifest, defaults=defaults, thresholds=limits, provenance=provenance)
 
 
 def measure(bundle: Bundle, frame: Array, repeats: int = 15) -> list[Cost]:

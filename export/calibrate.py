@@ -9,9 +9,13 @@ import numpy as np
 from tta.bundle import Bundle
 from tta.records import Array
 from tta.runtime.session import AdaptSession
-from tta.statistics import blend
+from tta.statistics import blend, distance
 
 CHUNK = 64
+BATCHES = (8, 16, 32, 64)
+MIN_BATCHES = 4
+MARGIN = 1.5
+SIGMAS = 5.0
 WINNER = 0.7  # mean largest soft winner-take-all share that the temperature is set to
 
 
@@ -57,6 +61,34 @@ def running_statistics(bundle: Bundle) -> dict[str, Array]:
         f"{slot.role}.{slot.layer}": bundle.source_slots[slot.name]
         for slot in bundle.manifest.named("mean", "var")
     }
+
+
+def thresholds(
+    bundle: Bundle, session: AdaptSession, samples: Array, source: Mapping[str, Array]
+) -> dict[str, float]:
+    """How far source data itself strays: what a drift score must exceed to mean drift.
+
+    ``statistics_kl@B``: the largest distance of a batch of B source frames from the source statistics,
+    with a margin; absent where the samples make fewer than ``MIN_BATCHES`` batches. ``entropy``: the mean
+    over the samples plus ``SIGMAS`` deviations of its moving average.
+    """
+    found: dict[str, float] = {}
+    for size in BATCHES:
+        count = len(samples) // size
+        if count < MIN_BATCHES:
+            continue
+        scores = []
+        for k in range(count):
+            batch = samples[k * size : (k + 1) * size]
+            step = session.run("batch", batch, bundle.source_slots, alpha=0.0)
+            scores.append(float(np.mean(list(distance(step.moments, source).values()) or [np.nan])))
+        if np.isfinite(scores).all():
+            found[f"statistics_kl@{size}"] = float(f"{MARGIN * max(scores):.4g}")
+    entropy = source.get("entropy")
+    if entropy is not None and len(entropy) >= MIN_BATCHES * BATCHES[0]:
+        averaged = entropy.std() * np.sqrt(0.05 / (2 - 0.05))
+        found["entropy"] = float(f"{entropy.mean() + SIGMAS * averaged:.4g}")
+    return found
 
 
 def temperatures(

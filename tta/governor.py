@@ -97,6 +97,16 @@ class Governor:
         self._learn(view.moments)
         return Plan("adapt", "the stream is away from the source", figures)
 
+    def returned(self, view: Step, n: int) -> Plan | None:
+        """A plan to hold where a view of n frames is as the source, else None."""
+        source = _mean(distance(view.moments, self._source))
+        noise = threshold(self._manifest, "statistics_kl", n)
+        if noise is None or not source <= noise:
+            return None
+        self._signature, self._spread = {}, math.nan
+        figures = {"from_source": source, "threshold": noise}
+        return Plan("hold", "the stream is back at the source", figures)
+
     def veto(
         self, proposal: State, outputs: Mapping[str, Array], view: Step
     ) -> tuple[str, dict[str, float]]:

@@ -105,7 +105,7 @@ def frozen(values: Mapping[str, Array]) -> Mapping[str, Array]:
     """The same arrays behind a read-only mapping, each marked read-only."""
     out = {}
     for name, value in values.items():
-        array = np.ascontiguousarray(value)
+        array = np.asarray(value, order="C")
         if array.flags.writeable:
             array = array.copy() if array is value else array
             array.flags.writeable = False
@@ -117,7 +117,7 @@ def content_hash(values: Mapping[str, Array]) -> str:
     """sha256 over the sorted (name, dtype, shape, bytes) of some arrays."""
     digest = hashlib.sha256()
     for name in sorted(values):
-        array = np.ascontiguousarray(values[name])
+        array = np.asarray(values[name], order="C")
         digest.update(f"{name}\0{array.dtype.str}\0{array.shape}\0".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()

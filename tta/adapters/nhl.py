@@ -41,7 +41,7 @@ class Nhl:
 
     def __init__(
         self,
-        eta: float = 1e-3,
+        eta: float = 1e-4,
         mode: Literal["first", "all"] = "all",
         anti: bool = False,
         predict: Literal["pre", "post"] = "post",

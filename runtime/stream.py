@@ -1,0 +1,239 @@
+"""A stream: one source with its own state, monitor, governor and buffer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from tta import registry
+from tta.bundle import Bundle
+from tta.errors import BundleError, TtaError
+from tta.governor import Governor, Mode
+from tta.monitor import Monitor
+from tta.protocols import Adapter
+from tta.records import Array, Decision, Prediction, State, Step, content_hash
+from tta.runtime.buffer import FrameBuffer
+from tta.runtime.preprocess import build
+from tta.runtime.session import AdaptSession, InferSession
+
+PROBE_FRAMES = 4
+PROBE_TOLERANCE = 1e-3  # of the largest output; conv with folded norms rounds differently
+SHORT = 12  # digits of a state hash in reports
+
+
+class Model:
+    """A bundle's sessions, shared by streams: one inference session a distinct state, one adaptation."""
+
+    def __init__(self, bundle: Bundle, threads: int = 1) -> None:
+        self.bundle, self.threads = bundle, threads
+        self.calibration = bundle.calibration()
+        self.adapting = AdaptSession(bundle, threads)
+        self.source = InferSession(bundle, threads=threads)
+        self.source_hash = content_hash(bundle.source_slots)[:SHORT]
+
+    def serve(self, state: State) -> tuple[InferSession, str]:
+        """An inference session for a state's slots, and their short hash."""
+        digest = content_hash(state.slots)[:SHORT]
+        if digest == self.source_hash:
+            return self.source, digest
+        return InferSession(self.bundle, state.slots, self.threads), digest
+
+
+@dataclass
+class Counts:
+    """What happened to a stream's frames and steps."""
+
+    frames: int = 0
+    skipped: int = 0
+    commits: int = 0
+    rollbacks: int = 0
+    resets: int = 0
+    holds: int = 0
+
+
+@dataclass
+class Stream:
+    """State and guard of one source; ``tta.runtime.loop`` says in which order its parts act.
+
+    Args:
+        model: the bundle's sessions.
+        adapter: ``name?option=value``, or an adapter object.
+        name: name in results.
+        batch: frames an adaptation step.
+        governor: ``auto``, ``always`` or ``off``.
+        metrics: drift metrics; default all.
+        state: state to start from; default the source.
+    """
+
+    model: Model
+    adapter: Adapter | str = "nhl"
+    name: str = ""
+    batch: int = 16
+    governor: Governor | Mode = "auto"
+    metrics: list[str] | None = None
+    state: State | None = None
+    counts: Counts = field(default_factory=Counts)
+
+    def __post_init__(self) -> None:
+        bundle = self.model.bundle
+        manifest = bundle.manifest
+        if self.batch < 1:
+            raise TtaError(f"a batch holds at least one frame, but batch is {self.batch}")
+        if isinstance(self.adapter, str):
+            self.adapter = registry.build("tta.adapters", self.adapter)
+        check_needs(self.adapter, bundle)
+        mode = self.governor
+        if isinstance(mode, str):
+            self.governor = Governor(manifest, self.model.calibration, mode, self.batch)
+        self.monitor = Monitor(manifest, self.model.calibration, self.metrics, self.batch)
+        self.preprocess = build(manifest.preprocess, manifest.input)
+        self.buffer = FrameBuffer(self.batch)
+        self.origin: State = self.adapter.init(manifest, bundle.source_slots)
+        self.current: State = self.state or self.origin
+        self.session, self.serving = self.model.serve(self.current)
+
+    def predict(self, x: Array) -> Prediction:
+        """The served model's answer to one input, without the batch axis."""
+        start = time.perf_counter()
+        outputs = self.session.run(x[None])
+        latency = time.perf_counter() - start
+        found = prediction(self.model.bundle, {k: v[0] for k, v in outputs.items()}, latency)
+        found = replace(found, state=self.serving)
+        change = getattr(self.adapter, "predict", None)
+        return change(found, self.current) if callable(change) else found
+
+    def peek(self, batch: Array) -> Decision | None:
+        """Look at half a batch: a stream that is back at its source need not wait for the other half."""
+        assert isinstance(self.governor, Governor)
+        if self.current is self.origin or self.governor.mode != "auto":
+            return None
+        start = time.perf_counter()
+        view = self.model.adapting.run("batch", batch, self.model.bundle.source_slots, alpha=0.0)
+        plan = self.governor.returned(view, len(batch))
+        if plan is None:
+            return None
+        self.monitor.observe_step(view)
+        self._swap(self.origin)
+        self.counts.resets += 1
+        return self._decide("reset", plan.reason, plan.figures, start)
+
+    def adapt(self, batch: Array) -> tuple[Decision, list[Prediction]]:
+        """One round on a batch ``(n, ...)``: observe → adapt → verify → commit or roll back.
+
+        Returns:
+            The decision, and the outputs that the batch itself would be served with.
+        """
+        assert isinstance(self.governor, Governor)
+        assert not isinstance(self.adapter, str)
+        start = time.perf_counter()
+        run = self.model.adapting.run
+        view = run("batch", batch, self.model.bundle.source_slots, alpha=0.0)
+        self.monitor.observe_step(view)
+        plan = self.governor.plan(view)
+        figures = dict(plan.figures)
+        if plan.action == "hold":
+            outputs: Mapping[str, Array] = view.outputs
+            moved = self.current is not self.origin
+            if moved and self.governor.mode != "off":
+                self._swap(self.origin)
+                self.counts.resets += 1
+            self.counts.holds += 1
+            action = "reset" if moved and self.governor.mode != "off" else "hold"
+            return self._decide(action, plan.reason, figures, start), self._all(outputs)
+        base = self.origin if plan.action == "restart" else self.current
+        try:
+            proposal, outputs = self.adapter.adapt(base, batch, run)
+        except ValueError as error:  # a slot that is not finite, or of another shape
+            outputs = view.outputs
+            return self._roll_back(str(error), figures, start), self._all(outputs)
+        reason, checked = self.governor.veto(proposal, outputs, view)
+        figures.update(checked)
+        if reason:
+            return self._roll_back(reason, figures, start), self._all(outputs)
+        if proposal.slots is base.slots and base is self.current:
+            return self._decide("hold", "the method changed nothing", figures, start), self._all(
+                outputs
+            )
+        before, session, serving = self.current, self.session, self.serving
+        self._swap(proposal)
+        off = self._probe(batch[:PROBE_FRAMES])
+        figures["probe"] = off
+        if not off <= PROBE_TOLERANCE:
+            self.current, self.session, self.serving = before, session, serving
+            return self._roll_back("the served session disagrees with the step graph", figures, start), (
+                self._all(outputs)
+            )
+        self.counts.commits += 1
+        return self._decide("commit", plan.reason, figures, start), self._all(outputs)
+
+    def restore(self, state: State) -> None:
+        """Serve a saved state of this bundle.
+
+        Raises:
+            BundleError: the state belongs to another bundle.
+        """
+        if state.bundle != self.model.bundle.hash:
+            raise BundleError("this state was adapted from another bundle, so it cannot be restored")
+        self._swap(state)
+
+    def _swap(self, state: State) -> None:
+        self.session, self.serving = self.model.serve(state)
+        self.current = state
+
+    def _probe(self, batch: Array) -> float:
+        """Largest difference between the served session and the batch graph, relative to the output."""
+        primary = self.model.bundle.manifest.primary
+        want = self.model.adapting.run("batch", batch, self.current.slots, alpha=0.0)
+        got = self.session.run(batch)[primary]
+        expected = want.outputs[primary]
+        scale = max(1.0, float(np.abs(expected).max()))
+        return float(np.abs(got - expected).max()) / scale
+
+    def _roll_back(self, reason: str, figures: Mapping[str, float], start: float) -> Decision:
+        self.counts.rollbacks += 1
+        return self._decide("rollback", reason, figures, start)
+
+    def _decide(
+        self, action: str, reason: str, figures: Mapping[str, float], start: float
+    ) -> Decision:
+        timed = {**figures, "adapt_ms": (time.perf_counter() - start) * 1e3}
+        return Decision(action, reason, self.serving, self.current.step, timed)
+
+    def _all(self, outputs: Mapping[str, Array]) -> list[Prediction]:
+        n = len(next(iter(outputs.values())))
+        return [
+            prediction(self.model.bundle, {k: v[i] for k, v in outputs.items()}, 0.0)
+            for i in range(n)
+        ]
+
+
+def prediction(bundle: Bundle, outputs: Mapping[str, Array], latency_s: float) -> Prediction:
+    """A prediction from one frame's outputs; a classifier's logits become probabilities."""
+    logits = outputs[bundle.manifest.primary]
+    probabilities, entropy = np.zeros(0, np.float32), float("nan")
+    if bundle.manifest.task == "classify":
+        shifted = logits - logits.max()
+        exponential = np.exp(shifted)
+        total = exponential.sum()
+        probabilities = exponential / total
+        entropy = float(np.log(total) - (probabilities * shifted).sum())
+    return Prediction(outputs, probabilities, entropy, latency_s, "")
+
+
+def check_needs(adapter: Any, bundle: Bundle) -> None:
+    """Refuse an adapter that needs graphs which the bundle lacks, before the first frame."""
+    missing = sorted(set(adapter.needs) - set(bundle.manifest.provides))
+    if missing:
+        name = type(adapter).__module__.rpartition(".")[2].rstrip("_")
+        objectives = ",".join(g.removeprefix("step/") for g in missing)
+        raise BundleError(
+            f"adapter {name!r} needs {', '.join(missing)}, but this bundle provides "
+            f"{', '.join(bundle.manifest.provides)}: export again with --objectives {objectives}"
+        )
+
+
+__all__ = ["Counts", "Model", "Step", "Stream", "check_needs", "prediction"]
