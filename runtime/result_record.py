@@ -40,7 +40,8 @@ def record(result: Result) -> dict[str, Any]:
         )
     out["skipped"] = result.skipped
     out["drift"] = {"level": report.level, "scores": report.scores}
-    if report.decision is not None:
+    if report.decision is not None:  # the layers' scores change with the batches only
+        out["drift"]["layers"] = report.layers
         out["decision"] = _decision(report.decision)
     plain: dict[str, Any] = _plain(out)
     return plain

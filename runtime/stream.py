@@ -15,7 +15,7 @@ from tta.errors import BundleError, TtaError
 from tta.governor import Governor, Mode
 from tta.monitor import Monitor
 from tta.protocols import Adapter
-from tta.records import Array, Decision, Prediction, State, Step, content_hash
+from tta.records import Array, Decision, Frame, Prediction, State, Step, content_hash
 from tta.runtime.buffer import FrameBuffer
 from tta.runtime.preprocess import build
 from tta.runtime.session import AdaptSession, InferSession
@@ -96,6 +96,11 @@ class Stream:
         self.current: State = self.state or self.origin
         self.session, self.serving = self.model.serve(self.current)
 
+    def collect(self, x: Array) -> None:
+        """Put a bare model input into the buffer, as the next frame of the stream."""
+        self.buffer.add(Frame(x, 0.0, self.counts.frames), x)
+        self.counts.frames += 1
+
     def predict(self, x: Array) -> Prediction:
         """The served model's answer to one input, without the batch axis."""
         start = time.perf_counter()
@@ -116,7 +121,6 @@ class Stream:
         plan = self.governor.returned(view, len(batch))
         if plan is None:
             return None
-        self.monitor.observe_step(view)
         self._swap(self.origin)
         self.counts.resets += 1
         return self._decide("reset", plan.reason, plan.figures, start)

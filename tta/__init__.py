@@ -13,7 +13,7 @@ __all__ = ["Bundle", "Session", "TtaError", "__version__", "run", "to_bundle"]
 
 _WHERE = {
     "Bundle": "tta.bundle",
-    "Session": "tta.runtime.session",
+    "Session": "tta.runtime.dropin",
     "TtaError": "tta.errors",
     "run": "tta.runtime.loop",
     "to_bundle": "tta.export",
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tta.errors import TtaError
     from tta.export import to_bundle
     from tta.runtime.loop import run
-    from tta.runtime.session import Session
+    from tta.runtime.dropin import Session
 
 
 def __getattr__(name: str) -> Any:

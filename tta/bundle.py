@@ -16,13 +16,13 @@ Nothing is pickled. Every file's sha256 is checked when the bundle is opened.
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 import stat
 import tempfile
 import weakref
 import zipfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +31,7 @@ from safetensors.numpy import load_file
 
 from tta.errors import BundleError
 from tta.manifest import Manifest
-from tta.records import Array, content_hash, frozen
+from tta.records import Array, frozen
 
 MAX_BYTES = 4 << 30  # unpacked size of a zipped bundle beyond which it is refused
 _CHUNK = 1 << 20
@@ -188,18 +188,14 @@ def _unpack(path: Path) -> Path:
 
 def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
     """Add every file's sha256 to the manifest and write it, last of all files of a bundle."""
-    from dataclasses import replace
-
     files = {
         str(f.relative_to(folder).as_posix()): _sha256(f)
         for f in sorted(folder.rglob("*"))
         if f.is_file() and f.name != "manifest.json"
     }
     complete = replace(manifest, files=files)
-    (folder / "manifest.json").write_text(
-        json.dumps(json.loads(complete.to_json()), indent=2, sort_keys=True) + "\n", encoding="utf-8"
-    )
+    (folder / "manifest.json").write_text(complete.to_json(), encoding="utf-8")
     return complete
 
 
-__all__ = ["MAX_BYTES", "Bundle", "content_hash", "write_manifest"]
+__all__ = ["MAX_BYTES", "Bundle", "write_manifest"]

@@ -84,8 +84,8 @@ class Manifest:
         return tuple(s for s in self.slots if s.role in roles)
 
     def to_json(self) -> str:
-        """Canonical JSON: sorted keys, two spaces."""
-        return json.dumps(asdict(self), indent=2, sort_keys=True) + "\n"
+        """The JSON that is stored and hashed; layers and outputs keep their order in the graph."""
+        return json.dumps(asdict(self), indent=2) + "\n"
 
     @property
     def hash(self) -> str:

@@ -1,0 +1,129 @@
+"""Saves and loads adapted states: small safetensors files that name their bundle.
+
+A file holds the slots that differ from the source and the method's memory, as ``slots/<name>`` and
+``memory/<name>``, and in its metadata ``format`` (``tta-state``), ``schema``, ``bundle``, ``adapter``, ``step``,
+``parent`` and ``hash``. It is written beside its target, flushed to the disk and then renamed over it, so that
+after a power cut either the old state or the new one is there, whole.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from tta.bundle import Bundle
+from tta.errors import StateError
+from tta.records import Array, State, frozen
+
+FORMAT, SCHEMA = "tta-state", 1
+
+
+def save_state(path: str | Path, state: State, bundle: Bundle) -> None:
+    """Write a state, atomically and durably.
+
+    Raises:
+        StateError: the state belongs to another bundle, or the folder cannot be written.
+    """
+    if state.bundle != bundle.hash:
+        raise StateError("the state was adapted from another bundle, so it is not saved with this one")
+    tensors = {
+        f"slots/{name}": np.asarray(value)
+        for name, value in state.slots.items()
+        if not np.array_equal(value, bundle.source_slots[name])
+    }
+    tensors.update({f"memory/{name}": np.asarray(value) for name, value in state.memory.items()})
+    metadata = {
+        "format": FORMAT,
+        "schema": str(SCHEMA),
+        "bundle": state.bundle,
+        "adapter": state.adapter,
+        "step": str(state.step),
+        "parent": state.parent,
+        "hash": state.hash,
+    }
+    target = Path(path)
+    try:
+        _replace(target, save(tensors, metadata))
+    except OSError as error:
+        raise StateError(f"the state cannot be written to {target}: {error.strerror}") from error
+
+
+def load_state(path: str | Path, bundle: Bundle) -> State:
+    """Read a state of this bundle.
+
+    Raises:
+        StateError: absent, damaged, newer, of another bundle, or with slots that the bundle lacks.
+    """
+    tensors, metadata = _read(Path(path))
+    if metadata.get("bundle") != bundle.hash:
+        raise StateError(
+            f"{path} was adapted from bundle {metadata.get('bundle', '?')[:12]}, but this is "
+            f"{bundle.hash[:12]} ({bundle.manifest.name}): use the bundle it came from"
+        )
+    slots, memory = dict(bundle.source_slots), {}
+    for key, value in tensors.items():
+        kind, _, name = key.partition("/")
+        if kind == "memory":
+            memory[name] = value
+            continue
+        known = slots.get(name)
+        if kind != "slots" or known is None or known.shape != value.shape:
+            raise StateError(f"{path} holds {key!r} {value.shape}, which fits no slot of the bundle")
+        slots[name] = value
+    try:
+        step = int(metadata["step"])
+    except (KeyError, ValueError) as error:
+        raise StateError(f"{path} has no step number; it is damaged") from error
+    state = State(
+        bundle.hash,
+        metadata.get("adapter", ""),
+        frozen(slots),
+        frozen(memory),
+        step,
+        metadata.get("parent", ""),
+    )
+    if state.hash != metadata.get("hash"):
+        raise StateError(f"{path} is damaged (its hash differs): restore another, or start from source")
+    if not all(np.isfinite(v).all() for v in state.slots.values()):
+        raise StateError(f"{path} holds NaN or infinity; restore another, or start from source")
+    return state
+
+
+def _read(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
+    if not path.is_file():
+        raise StateError(f"no state file at {path}")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise StateError(f"{path} is no readable state file ({error})") from error
+    if metadata.get("format") != FORMAT:
+        raise StateError(f"{path} is a safetensors file, but no state of tta")
+    if not metadata.get("schema", "").isdecimal() or int(metadata["schema"]) > SCHEMA:
+        raise StateError(f"{path} has a newer schema than this tta reads: upgrade tta-edge")
+    return tensors, metadata
+
+
+def _replace(target: Path, data: bytes) -> None:
+    """Put bytes at a path so that a power cut leaves the old file or the new one."""
+    handle, scratch = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(scratch, target)
+    except BaseException:
+        Path(scratch).unlink(missing_ok=True)
+        raise
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,193 @@
+"""The command ``tta``: export, inspect, run, demo, state."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from tta import __version__
+from tta.errors import TtaError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status: 0 done, 1 refused with a sentence, 130 interrupted."""
+    given = _parser().parse_args(arguments)
+    try:
+        given.action(given)
+    except TtaError as error:
+        print(f"tta: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader of our output has left, as with | head
+        sys.stderr.close()
+        return 0
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tta", description="Models that adapt on the device, online, without labels."
+    )
+    parser.add_argument("--version", action="version", version=f"tta {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _export(commands.add_parser("export", help="make a bundle from a torch model"))
+    _inspect(commands.add_parser("inspect", help="say what a bundle holds"))
+    _run(commands.add_parser("run", help="stream a source through a bundle that adapts"))
+    _demo(commands.add_parser("demo", help="watch a shipped model adapt, offline, in a minute"))
+    _state(commands.add_parser("state", help="look at adapted states, or write them as ONNX"))
+    return parser
+
+
+def _export(p: argparse.ArgumentParser) -> None:
+    p.add_argument(
+        "factory",
+        help="pkg.mod:factory; the call returns (model, example) or (model, example, options), "
+        "options being keyword arguments of tta.export.to_bundle",
+    )
+    p.add_argument("-o", "--output", required=True, help="folder to write, NAME.tta by custom")
+    p.add_argument("--samples", help="npz of preprocessed source samples (N, ...) for calibration")
+    p.add_argument("--labels", help="class names: a file with one a line, or a,b,c")
+    p.add_argument("--preprocess", help="JSON file that says how a frame becomes the input")
+    p.add_argument("--hebbian", help="layers that become Hebbian, a,b; 'none' for none")
+    p.add_argument("--objectives", help="step graphs to build (default entropy,nhl)")
+    p.add_argument("--overwrite", action="store_true", help="replace an existing bundle")
+    p.add_argument("--checks", action="store_true", help="print every check")
+    p.set_defaults(action=export)
+
+
+def export(given: argparse.Namespace) -> None:
+    """``tta export``."""
+    from tta.export.command import export_command
+
+    export_command(given)
+
+
+def _inspect(p: argparse.ArgumentParser) -> None:
+    p.add_argument("bundle")
+    p.add_argument("--json", action="store_true", help="the manifest itself")
+    p.set_defaults(action=inspect)
+
+
+def inspect(given: argparse.Namespace) -> None:
+    """``tta inspect``."""
+    from tta.bundle import Bundle
+    from tta.inspection import describe
+
+    bundle = Bundle(given.bundle)
+    print(bundle.manifest.to_json() if given.json else describe(bundle), end="")
+
+
+def _run(p: argparse.ArgumentParser) -> None:
+    p.add_argument("bundle")
+    p.add_argument("source", nargs="+", help="dir://…, npz://…, file://…, serial://…, 0 (camera)")
+    p.add_argument("--adapter", default="nhl", help="name?option=value (default nhl)")
+    p.add_argument("--sink", action="append", help="stdout, jsonl:FILE, null; may be repeated")
+    p.add_argument("--batch", type=_positive, default=16, help="frames a step (default 16)")
+    p.add_argument("--serve", choices=("stream", "batch"), default="stream")
+    p.add_argument("--governor", choices=("auto", "always", "off"), default="auto")
+    p.add_argument("--threads", type=_positive, help="inference threads (default: the device's)")
+    p.add_argument("--device", default="desktop", help="device profile (default desktop)")
+    p.add_argument("--limit", type=_positive, help="frames a source at most")
+    p.add_argument("--state", help="adapted state to start from")
+    p.add_argument("--save-state", help="file for the state at the end")
+    p.set_defaults(action=run)
+
+
+def run(given: argparse.Namespace) -> None:
+    """``tta run``."""
+    from tta.bundle import Bundle
+    from tta.devices.profile import load
+    from tta.runtime.loop import run as run_loop
+    from tta.runtime.store import load_state, save_state
+
+    profile = load(given.device)
+    bundle = Bundle(given.bundle)
+    state = load_state(given.state, bundle) if given.state else None
+    if given.save_state and len(given.source) > 1:
+        raise TtaError("--save-state keeps the state of one stream: name one source")
+    streams = run_loop(
+        bundle,
+        given.source,
+        given.adapter,
+        given.sink or ["stdout"],
+        serve=given.serve,
+        threads=given.threads or profile.threads.inference,
+        limit=given.limit,
+        batch=given.batch,
+        governor=given.governor,
+        state=state,
+    )
+    for stream in streams:
+        counts = stream.counts
+        name = f"{stream.name}: " if stream.name else ""
+        print(
+            f"{name}{counts.frames} frames ({counts.skipped} skipped), {counts.commits} commits, "
+            f"{counts.holds} holds, {counts.resets} returns to the source, "
+            f"{counts.rollbacks} rolled back; state {stream.serving} at step {stream.current.step}",
+            file=sys.stderr,
+        )
+    if given.save_state:
+        save_state(given.save_state, streams[0].current, bundle)
+
+
+def _demo(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--json", metavar="FILE", help="write the figures as JSON")
+    p.add_argument("--adapter", default="nhl", help="name?option=value (default nhl)")
+    p.add_argument("--seed", type=int, default=0, help="of the stream (default 0)")
+    p.add_argument("--frames", type=_positive, default=2000, help="frames a segment (at most 2000)")
+    p.add_argument("--batch", type=_positive, default=16, help="frames a step (default 16)")
+    p.set_defaults(action=demo)
+
+
+def demo(given: argparse.Namespace) -> None:
+    """``tta demo``."""
+    from tta.demo.show import demo as show
+
+    show(given.adapter, given.seed, given.frames, given.batch, given.json)
+
+
+def _state(p: argparse.ArgumentParser) -> None:
+    commands = p.add_subparsers(required=True, metavar="COMMAND")
+    show = commands.add_parser("show", help="what a state file holds")
+    show.add_argument("bundle")
+    show.add_argument("state")
+    show.set_defaults(action=state_show)
+    out = commands.add_parser("export", help="write the adapted model as a plain ONNX file")
+    out.add_argument("bundle")
+    out.add_argument("state", nargs="?", help="state file; without one, the source model")
+    out.add_argument("--onnx", required=True, metavar="FILE", help="file to write")
+    out.set_defaults(action=state_export)
+
+
+def state_show(given: argparse.Namespace) -> None:
+    """``tta state show``."""
+    from tta.bundle import Bundle
+    from tta.inspection import describe_state
+    from tta.runtime.store import load_state
+
+    bundle = Bundle(given.bundle)
+    print(describe_state(bundle, load_state(given.state, bundle)), end="")
+
+
+def state_export(given: argparse.Namespace) -> None:
+    """``tta state export``."""
+    from tta.bundle import Bundle
+    from tta.runtime.fold import fold
+    from tta.runtime.store import load_state
+
+    bundle = Bundle(given.bundle)
+    state = load_state(given.state, bundle) if given.state else None
+    written = fold(bundle, state, given.onnx)
+    what = f"state at step {state.step}" if state else "source model"
+    print(f"{written}: {what}, {written.stat().st_size / 1e6:.2f} MB, plain ONNX")
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, but is {value}")
+    return value
+
+

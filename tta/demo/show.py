@@ -1,0 +1,186 @@
+"""``tta demo``: the shipped model streams through a changing world, frozen and adapted side by side."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from tta.bundle import Bundle
+from tta.demo.stream import DemoStream
+from tta.errors import TtaError
+from tta.records import Frame, Result
+from tta.runtime.loop import advance
+from tta.runtime.stream import Model, Stream, prediction
+
+CHUNK = 50  # frames that the frozen model answers at a time
+WINDOW = 200  # frames behind the running errors on the display
+
+
+@dataclass
+class Tally:
+    """Counts of one segment."""
+
+    name: str
+    frames: int = 0
+    frozen: int = 0
+    adapted: int = 0
+    drifting: int = 0
+    worst: float = 0.0
+    layers: dict[str, float] = field(default_factory=dict)
+
+    def row(self) -> dict[str, Any]:
+        """The segment's figures, errors as fractions."""
+        return {
+            "name": self.name,
+            "frames": self.frames,
+            "frozen_error": self.frozen / max(1, self.frames),
+            "adapted_error": self.adapted / max(1, self.frames),
+            "share_in_drift": self.drifting / max(1, self.frames),
+        }
+
+
+def demo(
+    adapter: str = "nhl",
+    seed: int = 0,
+    frames: int = 2000,
+    batch: int = 16,
+    json_path: str | None = None,
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """Run the demo, print its table and return its figures.
+
+    Args:
+        adapter: method that adapts.
+        seed: of the stream.
+        frames: frames a segment.
+        batch: frames an adaptation step.
+        json_path: file for the figures.
+        console: where to print.
+    """
+    console = console or Console()
+    if json_path and not Path(json_path).resolve().parent.is_dir():
+        raise TtaError(f"cannot write {json_path}: there is no folder {Path(json_path).parent}")
+    start = time.perf_counter()
+    source = DemoStream(seed, frames)
+    with as_file(files("tta.demo") / "fashion.tta") as folder:
+        bundle = Bundle(folder)
+        stream = Stream(Model(bundle), adapter, "demo", batch)
+        tallies = [Tally(s.name) for s in source.segments]
+        console.print(
+            f"[bold]{bundle.manifest.name}[/] on {source.frames} Fashion-MNIST test images a segment, "
+            f"adapter [bold]{adapter}[/], no labels used, no torch"
+        )
+        _stream(stream, source, tallies, console)
+    seconds = time.perf_counter() - start
+    report: dict[str, Any] = {
+        "segments": [t.row() for t in tallies],
+        "adapter": adapter,
+        "batch": batch,
+        "seed": seed,
+        "serve": "stream",
+        "bundle": bundle.hash,
+        "commits": stream.counts.commits,
+        "resets": stream.counts.resets,
+        "rollbacks": stream.counts.rollbacks,
+        "seconds": seconds,
+    }
+    console.print(_table(tallies))
+    for tally in tallies:
+        if tally.drifting > tally.frames / 2:
+            top = sorted(tally.layers.items(), key=lambda item: -item[1])[:3]
+            named = ", ".join(f"{layer} {score:.2f}" for layer, score in top)
+            console.print(f"{tally.name}: layers that moved most (symmetric KL, nats): {named}")
+    console.print(
+        f"{stream.counts.commits} commits, {stream.counts.resets} returns to the source, "
+        f"{stream.counts.rollbacks} rolled back, {len(source)} frames in {seconds:.1f} s"
+    )
+    if json_path:
+        Path(json_path).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    return report
+
+
+def _stream(stream: Stream, source: DemoStream, tallies: list[Tally], console: Console) -> None:
+    recent: deque[tuple[bool, bool]] = deque(maxlen=WINDOW)
+    columns = (
+        TextColumn("{task.description:12}"),
+        BarColumn(bar_width=28),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[errors]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress, source:
+        tasks = [progress.add_task(t.name, total=source.frames, errors="") for t in tallies]
+        chunk: list[Frame] = []
+        for frame in source:
+            chunk.append(frame)
+            if len(chunk) < CHUNK and frame.seq + 1 < len(source):
+                continue
+            frozen = _frozen(stream, chunk)
+            for each, answer in zip(chunk, frozen):
+                tally = tallies[each.meta["segment"]]
+                for result in advance(stream, each):
+                    _count(tally, result, answer, recent)
+            task = tasks[chunk[-1].meta["segment"]]
+            ours, theirs = (100 * float(np.mean([r[k] for r in recent])) for k in (1, 0))
+            text = f"error of the last {WINDOW}: frozen {theirs:4.1f} %, adapted {ours:4.1f} %"
+            progress.update(task, advance=len(chunk), errors=text)
+            chunk = []
+
+
+def _frozen(stream: Stream, frames: list[Frame]) -> list[int]:
+    """Answers of the source model."""
+    bundle = stream.model.bundle
+    inputs = np.stack([x for f in frames if (x := stream.preprocess(f)) is not None])
+    outputs = stream.model.source.run(inputs)
+    return [
+        prediction(bundle, {k: v[i] for k, v in outputs.items()}, 0.0).label
+        for i in range(len(inputs))
+    ]
+
+
+def _count(
+    tally: Tally, result: Result, frozen: int, recent: deque[tuple[bool, bool]]
+) -> None:
+    label = result.frame.meta["label"]
+    assert result.prediction is not None
+    wrong = (frozen != label, result.prediction.label != label)
+    recent.append(wrong)
+    tally.frames += 1
+    tally.frozen += wrong[0]
+    tally.adapted += wrong[1]
+    report = result.report
+    tally.drifting += report.level == "drift"
+    if report.decision is not None and report.level == "drift":
+        score = report.scores.get("statistics_kl", 0.0)
+        if score > tally.worst:
+            tally.worst, tally.layers = score, dict(report.layers)
+
+
+def _table(tallies: list[Tally]) -> Table:
+    table = Table(title="Error on labelled test images (labels are used for this table only)")
+    table.add_column("segment")
+    for name in ("frames", "frozen", "adapted", "gain (points)", "reported as drift"):
+        table.add_column(name, justify="right")
+    for tally in tallies:
+        row = tally.row()
+        gain = 100 * (row["frozen_error"] - row["adapted_error"])
+        colour = "green" if gain > 0.5 else "red" if gain < -0.5 else "default"
+        table.add_row(
+            tally.name,
+            str(tally.frames),
+            f"{100 * row['frozen_error']:.1f} %",
+            f"{100 * row['adapted_error']:.1f} %",
+            f"[{colour}]{gain:+.1f}[/]",
+            f"{100 * row['share_in_drift']:.0f} % of frames",
+        )
+    return table

@@ -1,0 +1,87 @@
+"""What a bundle or a state holds, in words: ``tta inspect`` and ``tta state show``."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from tta.bundle import Bundle
+from tta.records import State
+from tta.statistics import layer_moments, symmetric_kl
+
+
+def describe(bundle: Bundle) -> str:
+    """The bundle's contract as text."""
+    m = bundle.manifest
+    shape = ", ".join("N" if d is None else str(d) for d in m.input.shape)
+    kinds = Counter(m.layers.values())
+    lines = [
+        f"{m.name}   bundle {bundle.hash[:12]}, schema {m.schema}, task {m.task}",
+        f"input       {m.input.name} ({shape}) {m.input.dtype}, preprocess {_spec(m.preprocess)}",
+        "outputs     " + ", ".join(f"{k} {_shape(v)}" for k, v in m.outputs.items()),
+        f"labels      {', '.join(m.labels) if m.labels else 'none'}",
+        f"provides    infer, {', '.join(m.provides)}",
+        "layers      " + ", ".join(f"{n} {kind}" for kind, n in kinds.items()),
+        "",
+        f"{'slots':22}{'tensors':>9}{'numbers':>10}",
+    ]
+    for role in dict.fromkeys(s.role for s in m.slots):
+        slots = m.named(role)
+        numbers = sum(int(np.prod(s.shape)) for s in slots)
+        lines.append(f"  {role:20}{len(slots):>9}{numbers:>10}")
+    lines += ["", f"{'layer':36}{'kind':16}slots"]
+    for layer, kind in m.layers.items():
+        own = [s for s in m.slots if s.layer == layer]
+        lines.append(
+            f"  {layer:34}{kind:16}" + ", ".join(f"{s.name[len(layer) + 1 :]} {_shape(s.shape)}" for s in own)
+        )
+    lines.append("")
+    if m.zero_gradient:
+        lines.append(f"no gradient under batch statistics: {', '.join(m.zero_gradient)}")
+    if m.defaults:
+        lines.append(f"defaults    {dict(m.defaults)}")
+    lines.append(
+        "thresholds  "
+        + (", ".join(f"{k} {v:g}" for k, v in sorted(m.thresholds.items())) or "none: not calibrated")
+    )
+    lines.append("files")
+    for name in m.files:
+        lines.append(f"  {name:34}{(bundle.path / name).stat().st_size / 1e3:>10.1f} kB")
+    made = ", ".join(f"{k} {v}" for k, v in m.provenance.items())
+    lines.append(f"made with   {made}")
+    return "\n".join(lines) + "\n"
+
+
+def describe_state(bundle: Bundle, state: State) -> str:
+    """What a state changed, by layer."""
+    lines = [
+        f"state {state.hash[:12]} of {bundle.manifest.name}: adapter {state.adapter}, "
+        f"step {state.step}, parent {state.parent[:12] or 'none'}",
+        f"{'slot':44}{'relative change':>16}",
+    ]
+    for slot in bundle.manifest.slots:
+        new, old = state.slots[slot.name], bundle.source_slots[slot.name]
+        if not np.array_equal(new, old):
+            base = float(np.linalg.norm(old)) or 1.0
+            lines.append(f"  {slot.name:42}{float(np.linalg.norm(new - old)) / base:>15.2%}")
+    if len(lines) == 2:
+        return lines[0] + "\nevery slot is as in the source model\n"
+    lines.append(f"{'layer':44}{'KL from source':>16}")
+    for layer in bundle.manifest.layers:
+        new_moments = layer_moments(state.slots, layer)
+        old_moments = layer_moments(bundle.source_slots, layer)
+        if new_moments and old_moments:
+            lines.append(f"  {layer:42}{symmetric_kl(new_moments, old_moments):>15.3f}")
+    return "\n".join(lines) + "\n"
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "(" + ", ".join(map(str, shape)) + ")"
+
+
+def _spec(spec: object) -> str:
+    if not isinstance(spec, dict):
+        return str(spec)
+    rest = {k: v for k, v in spec.items() if k != "kind" and v is not None}
+    return str(spec["kind"]) + (f" {rest}" if rest else "")
