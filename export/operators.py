@@ -11,6 +11,7 @@ Shape(['N', 3])
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -22,6 +23,7 @@ import onnx_ir as ir
 
 OPSET = 18
 IR_VERSION = 8  # local functions came with it; every onnxruntime that reads opset 18 reads it
+INLINE_BYTES = 1024  # smaller constants stay in the graph, where shape inference can read them
 Operand = ir.Value | float | int | Sequence[int] | npt.NDArray[Any] | None
 
 _log = logging.getLogger(__name__)
@@ -89,7 +91,10 @@ class Operators:
         return self.initializers[name]
 
     def constant(self, value: Operand) -> ir.Value:
-        """An initializer that holds a number or an array; floats are float32, ints int64."""
+        """An initializer that holds a number or an array; floats are float32, ints int64.
+
+        A large one is named by its content: graphs share such tensors by name in the weights file.
+        """
         array = np.asarray(value)
         if array.dtype == np.float64:
             array = array.astype(np.float32)
@@ -97,8 +102,12 @@ class Operators:
             array = array.astype(np.int64)
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self._constants:
+            if array.nbytes < INLINE_BYTES:
+                name = self.name("const")
+            else:
+                name = f"const.{hashlib.sha256(repr(key).encode()).hexdigest()[:16]}"
             self._constants[key] = self.weight(
-                self.name("const"), ir.tensor(np.ascontiguousarray(array).reshape(array.shape))
+                name, ir.tensor(np.ascontiguousarray(array).reshape(array.shape))
             )
         return self._constants[key]
 

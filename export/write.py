@@ -15,10 +15,10 @@ import onnx_ir as ir
 from safetensors.numpy import save_file
 
 from tta.errors import ExportError
+from tta.export.operators import INLINE_BYTES
 from tta.records import Array
 
 WEIGHTS = "weights.safetensors"
-INLINE_BYTES = 1024  # smaller constants stay in the graph, where shape inference can read them
 
 
 def write_graphs(folder: Path, graphs: Mapping[str, ir.Model], slots: Mapping[str, Array]) -> None:
@@ -30,6 +30,7 @@ def write_graphs(folder: Path, graphs: Mapping[str, ir.Model], slots: Mapping[st
         slots: source values of all slots; they are stored even where no graph holds them.
     """
     tensors: dict[str, Array] = {name: np.ascontiguousarray(v) for name, v in slots.items()}
+    stored: set[ir.Value] = set()
     for model in graphs.values():
         for value in model.graph.initializers.values():
             assert value.const_value is not None and value.name is not None
@@ -41,6 +42,7 @@ def write_graphs(folder: Path, graphs: Mapping[str, ir.Model], slots: Mapping[st
             known = tensors.setdefault(value.name, np.ascontiguousarray(array))
             if known is not array and not np.array_equal(known, array):
                 raise ExportError(f"two tensors are called {value.name!r}; rename one in the model")
+            stored.add(value)
     save_file(tensors, folder / WEIGHTS)
     places = _places(folder / WEIGHTS)
     for name, model in graphs.items():
@@ -48,7 +50,7 @@ def write_graphs(folder: Path, graphs: Mapping[str, ir.Model], slots: Mapping[st
         path.parent.mkdir(exist_ok=True)
         location = "../" * name.count("/") + WEIGHTS
         for value in model.graph.initializers.values():
-            if value.name in places:
+            if value in stored and value.name is not None:
                 offset, length = places[value.name]
                 old = value.const_value
                 assert old is not None

@@ -1,0 +1,117 @@
+"""``tta export``: from the command line's words to ``to_bundle``, and a table of what came out."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from tta.errors import ExportError, MissingExtraError
+from tta.records import Array
+
+
+def export_command(given: argparse.Namespace) -> None:
+    """Export what the arguments name and print its checks and costs.
+
+    Raises:
+        ExportError: the factory, a file or an option is unusable, or the export failed.
+        MissingExtraError: torch or onnx is not installed.
+    """
+    try:
+        from tta.export.assembly import to_bundle
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("torch", "onnx", "onnx_ir", "onnxscript"):
+            raise
+        raise MissingExtraError("export", "tta export", error.name or "torch") from error
+    model, example, options = _made(given.factory)
+    if given.samples:
+        options["samples"] = _samples(given.samples)
+    if given.labels:
+        options["labels"] = _labels(given.labels)
+    if given.preprocess:
+        options["preprocess"] = _json(given.preprocess)
+    if given.hebbian:
+        options["hebbian"] = [] if given.hebbian == "none" else given.hebbian.split(",")
+    if given.objectives:
+        options["objectives"] = given.objectives.split(",")
+    options["overwrite"] = given.overwrite or options.get("overwrite", False)
+    exported = to_bundle(model, example, given.output, **options)
+
+    console = Console()
+    table = Table(title=f"{given.output}: {exported.bundle.manifest.name}")
+    table.add_column("slots")
+    for name in ("tensors", "numbers", "ms a frame"):
+        table.add_column(name, justify="right")
+    for cost in exported.costs:
+        sizes = (str(cost.slots), f"{cost.numbers:,}") if cost.slots else ("", "")
+        table.add_row(cost.group, *sizes, f"{cost.ms:.2f}")
+    console.print(table)
+    console.print("ms: what each group adds to a step on one frame, one thread of this machine")
+    worst = max(exported.checks, key=lambda c: c.error)
+    console.print(
+        f"{len(exported.checks)} checks against torch passed; largest error "
+        f"{worst.error:.2f} of its tolerance ({worst.what}, {worst.accepted})"
+    )
+    if given.checks:
+        for check in exported.checks:
+            console.print(f"  {check.what}: {check.error:.3f} of its tolerance, {check.accepted}")
+    if not exported.bundle.manifest.thresholds:
+        console.print(
+            "not calibrated: without --samples drift has no threshold, so the governor adapts always"
+        )
+
+
+def _made(name: str) -> tuple[Any, Any, dict[str, Any]]:
+    """Call the factory ``pkg.mod:function``."""
+    module_name, colon, function = name.partition(":")
+    if not colon:
+        raise ExportError(f"the model is named pkg.mod:factory, but got {name!r}")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        factory = getattr(importlib.import_module(module_name), function)
+    except (ImportError, AttributeError) as error:
+        raise ExportError(f"cannot load {name!r}: {error}") from error
+    finally:
+        sys.path.pop(0)
+    made = factory()
+    if not isinstance(made, tuple) or len(made) not in (2, 3):
+        raise ExportError(
+            f"{name} must return (model, example) or (model, example, options), but returned "
+            f"{type(made).__name__}"
+        )
+    return made[0], made[1], dict(made[2]) if len(made) == 3 else {}
+
+
+def _samples(path: str) -> Array:
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            names = list(data.keys())
+            key = "samples" if "samples" in names else names[0]
+            found: Array = data[key]
+            return found
+    except (OSError, ValueError, IndexError) as error:
+        raise ExportError(f"samples cannot be read from {path}: {error}") from error
+
+
+def _labels(text: str) -> list[str]:
+    file = Path(text)
+    if file.is_file():
+        return [line.strip() for line in file.read_text().splitlines() if line.strip()]
+    return [label.strip() for label in text.split(",")]
+
+
+def _json(path: str) -> dict[str, Any]:
+    try:
+        found = json.loads(Path(path).read_text())
+    except (OSError, ValueError) as error:
+        raise ExportError(f"the preprocess spec cannot be read from {path}: {error}") from error
+    if not isinstance(found, dict):
+        raise ExportError(f"{path} must hold a JSON object, but holds {type(found).__name__}")
+    return found
