@@ -40,13 +40,12 @@ class Operators:
         self._used: set[str] = set()
         self._counts: dict[str, int] = {}
 
-    def __getattr__(self, op_type: str) -> Callable[..., Any]:
+    def __getattr__(self, op_type: str) -> Callable[..., ir.Value]:
         if not op_type[0].isupper():
             raise AttributeError(op_type)
 
-        def emit(*inputs: Operand, n_outputs: int = 1, domain: str = "", **attributes: Any) -> Any:
-            outputs = self.node(op_type, inputs, attributes, n_outputs, domain)
-            return outputs[0] if n_outputs == 1 else outputs
+        def emit(*inputs: Operand, **attributes: Any) -> ir.Value:
+            return self.node(op_type, inputs, attributes)[0]
 
         return emit
 
@@ -65,9 +64,7 @@ class Operators:
         """Names that ``name`` must not give out."""
         self._used.update(n for n in names if n)
 
-    def input(
-        self, name: str, dtype: npt.DTypeLike, shape: Sequence[int | str | None]
-    ) -> ir.Value:
+    def input(self, name: str, dtype: npt.DTypeLike, shape: Sequence[int | str | None]) -> ir.Value:
         """A graph input."""
         self.reserve([name])
         value = ir.Value(
@@ -85,7 +82,7 @@ class Operators:
             self.initializers[name] = ir.Value(
                 name=name,
                 type=ir.TensorType(tensor.dtype),
-                shape=ir.Shape(tensor.shape),
+                shape=ir.Shape(list(tensor.shape.numpy())),
                 const_value=tensor,
             )
         return self.initializers[name]
@@ -120,9 +117,7 @@ class Operators:
         domain: str = "",
     ) -> Sequence[ir.Value]:
         """Append a node; returns its outputs."""
-        values = [
-            i if i is None or isinstance(i, ir.Value) else self.constant(i) for i in inputs
-        ]
+        values = [i if i is None or isinstance(i, ir.Value) else self.constant(i) for i in inputs]
         while values and values[-1] is None:
             values.pop()
         stem = self.name(op_type)

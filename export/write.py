@@ -1,7 +1,7 @@
 """Writes the graphs and their weights: every tensor of some size once, in one safetensors file.
 
-The graphs' initializers point into that file by offset, as ONNX external data, so ``infer.onnx`` runs alone in
-any onnxruntime.
+The graphs' initializers point into that file by offset, as ONNX external data, so ``infer.onnx`` runs
+alone in any onnxruntime.
 """
 
 from __future__ import annotations
@@ -55,7 +55,12 @@ def write_graphs(folder: Path, graphs: Mapping[str, ir.Model], slots: Mapping[st
                 old = value.const_value
                 assert old is not None
                 value.const_value = ir.ExternalTensor(
-                    location, offset, length, old.dtype, shape=old.shape, name=value.name,
+                    location,
+                    offset,
+                    length,
+                    old.dtype,
+                    shape=ir.Shape(list(old.shape.numpy())),
+                    name=value.name,
                     base_dir=folder,
                 )
         proto = ir.to_proto(model)
@@ -68,7 +73,10 @@ def _places(path: Path) -> dict[str, tuple[int, int]]:
         size = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(size))
     return {
-        name: (8 + size + entry["data_offsets"][0], entry["data_offsets"][1] - entry["data_offsets"][0])
+        name: (
+            8 + size + entry["data_offsets"][0],
+            entry["data_offsets"][1] - entry["data_offsets"][0],
+        )
         for name, entry in header.items()
         if name != "__metadata__"
     }
