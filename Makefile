@@ -1,0 +1,46 @@
+# The commands of this repository, the same by hand and in CI. All of them work in .venv alone.
+
+PYTHON ?= python3
+PIP = .venv/bin/python -m pip --disable-pip-version-check -q
+
+.PHONY: install lint check test bench demo clean
+
+install: .venv/.dev
+
+lint: .venv/.dev
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/lint-imports
+
+check: .venv/.dev
+	.venv/bin/mypy
+
+test: .venv/.dev
+	.venv/bin/python -m pytest
+
+bench: .venv/.dev
+	.venv/bin/python tests/bench/footprint.py
+
+demo: .venv/.runtime
+	.venv/bin/tta demo
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+# What a device has: no torch.
+.venv/.runtime: pyproject.toml | .venv/bin/python
+	$(PIP) install -e .
+	touch $@
+
+# What a developer has. PyPI's torch for x86-64 brings gigabytes of CUDA, so its CPU build comes first:
+# from pip's own sources if they have it, else from PyTorch's.
+TORCH = torch==2.13.0
+TORCH_INDEX = https://download.pytorch.org/whl/cpu
+
+.venv/.dev: pyproject.toml Makefile .venv/.runtime
+	$(PIP) install $(TORCH)+cpu 2> /dev/null || $(PIP) install $(TORCH) --extra-index-url $(TORCH_INDEX)
+	$(PIP) install -e '.[dev]'
+	touch $@
