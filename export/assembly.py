@@ -200,7 +200,11 @@ def measure(bundle: Bundle, frame: Array, repeats: int = 15) -> list[Cost]:
         ("inference", (), best["infer"]),
         ("statistics (mean, var)", ("mean", "var"), best["batch"] - best["infer"]),
         ("norm affine (scale, bias)", ("scale", "bias"), entropy - best["batch"]),
-        ("Hebbian (weight, gain, shift)", ("weight", "modulation"), best.get("step/nhl", 0) - entropy),
+        (
+            "Hebbian (weight, gain, shift)",
+            ("weight", "modulation"),
+            best.get("step/nhl", 0) - entropy,
+        ),
         ("feature shift", ("feature_shift",), 0.0),
         ("head (weight, bias)", ("head_weight", "head_bias"), 0.0),
     )

@@ -53,7 +53,9 @@ def _fold(model: ir.Model) -> None:
         each(model)
 
 
-def _replace(graph: ir.Graph, node: ir.Node, lower: Callable[[Operators, ir.Node], ir.Value]) -> None:
+def _replace(
+    graph: ir.Graph, node: ir.Node, lower: Callable[[Operators, ir.Node], ir.Value]
+) -> None:
     """Put what ``lower`` emits in the node's place; its output keeps name, type and shape."""
     op = Operators()
     op.reserve(v.name for n in graph for v in n.outputs)
@@ -93,13 +95,13 @@ def _gelu(op: Operators, node: ir.Node) -> ir.Value:
         phi = op.Mul(0.5, op.Add(1.0, op.Tanh(inner)))
     else:
         phi = op.Mul(0.5, op.Add(1.0, op.Erf(op.Mul(x, 1 / math.sqrt(2)))))
-    return op.Mul(x, phi)  # type: ignore[no-any-return]
+    return op.Mul(x, phi)
 
 
 def _swish(op: Operators, node: ir.Node) -> ir.Value:
     """Swish(x) = x·sigmoid(alpha·x)."""
     x, alpha = _x(node, 0), float(_attr(node, "alpha", 1.0))  # type: ignore[arg-type]
-    return op.Mul(x, op.Sigmoid(x if alpha == 1.0 else op.Mul(x, alpha)))  # type: ignore[no-any-return]
+    return op.Mul(x, op.Sigmoid(x if alpha == 1.0 else op.Mul(x, alpha)))
 
 
 def _attention(op: Operators, node: ir.Node) -> ir.Value:
@@ -127,7 +129,7 @@ def _attention(op: Operators, node: ir.Node) -> ir.Value:
             raise ExportError(f"node {node.name} (Attention) is causal over an unknown length")
         ahead = np.triu(np.full((length, length), -1e30, np.float32), 1)
         scores = op.Add(scores, ahead)
-    return op.MatMul(op.Softmax(scores, axis=-1), v)  # type: ignore[no-any-return]
+    return op.MatMul(op.Softmax(scores, axis=-1), v)
 
 
 _LOWER: dict[str, Callable[[Operators, ir.Node], ir.Value]] = {
@@ -168,7 +170,9 @@ def _drop_zero_biases(graph: ir.Graph) -> None:
     for node in graph:
         if node.op_type == "Conv" and len(node.inputs) == 3:
             bias = node.inputs[2]
-            if bias is None or (bias.const_value is not None and not bias.const_value.numpy().any()):
+            if bias is None or (
+                bias.const_value is not None and not bias.const_value.numpy().any()
+            ):
                 node.resize_inputs(2)
 
 

@@ -29,7 +29,8 @@ GRADIENT_ROLES = ("scale", "bias", "modulation")
 class Objective(Protocol):
     """Writes the loss of each frame ``(N,)`` from the outputs, through the operator namespace."""
 
-    def __call__(self, op: Any, outputs: Mapping[str, Any]) -> Any: ...
+    def __call__(self, op: Any, outputs: Mapping[str, Any]) -> Any:
+        """The loss of each frame."""
 
 
 @dataclass
@@ -110,7 +111,7 @@ class _Forward:
         shifted = op.Add(self.features, self.slot("features.shift"))
         logits = op.Gemm(shifted, self.slot("head.weight"), self.slot("head.bias"), transB=1)
         self.record(start, head.name)
-        return logits  # type: ignore[no-any-return]
+        return logits
 
     def slot(self, name: str) -> ir.Value:
         """The value that holds a slot in this graph."""
@@ -168,7 +169,9 @@ class _Infer(_Forward):
             return _layer(norm.kind).infer(op, norm, values[0], dict(zip(roles, values[1:])))
 
         inputs = [x, *(self.slot(f"{norm.name}.{r}") for r in roles)]
-        key = ";".join([norm.kind, *(f"{k}={v}" for k, v in norm.attributes.items()), f"{len(dims(x))}d"])
+        key = ";".join(
+            [norm.kind, *(f"{k}={v}" for k, v in norm.attributes.items()), f"{len(dims(x))}d"]
+        )
         return self._call("AdaptiveNorm", key, ["x", *roles], inputs, body)
 
     def _region(self, layer: Hebbian, norm: Norm | None) -> ir.Value:
@@ -241,7 +244,7 @@ def _function(
     result.name = "y"
     constants = []
     for value in op.initializers.values():
-        if value.uses():
+        if value.uses() and value.const_value is not None:
             node = ir.Node("", "Constant", [], [ir.AttrTensor("value", value.const_value)])
             node.outputs[0].name = value.name
             ir.convenience.replace_all_uses_with(value, node.outputs[0])

@@ -96,9 +96,11 @@ def lift(
     """
     graph = model.graph
     if len(graph.inputs) != 1:
-        names = [i.name for i in graph.inputs]
-        raise ExportError(f"the model has inputs {names}; export takes models with one input")
-    names = list(output_names or ["logits", *(f"output_{k}" for k in range(1, len(graph.outputs)))])
+        inputs = [i.name for i in graph.inputs]
+        raise ExportError(f"the model has inputs {inputs}; export takes models with one input")
+    names: list[str] = list(
+        output_names or ["logits", *(f"output_{k}" for k in range(1, len(graph.outputs)))]
+    )
     if len(names) != len(graph.outputs) or len(set(names)) != len(names) or "features" in names:
         raise ExportError(
             f"the model has {len(graph.outputs)} outputs, so it needs as many distinct names, and "
@@ -125,7 +127,8 @@ def lift(
         head = lifted.head
         width = head.weight.shape[1]
         lifted.add(
-            Slot("features.shift", "feature_shift", "features", (width,)), np.zeros(width, np.float32)
+            Slot("features.shift", "feature_shift", "features", (width,)),
+            np.zeros(width, np.float32),
         )
         lifted.add(Slot("head.weight", "head_weight", head.name, head.weight.shape), head.weight)
         lifted.add(Slot("head.bias", "head_bias", head.name, head.bias.shape), head.bias)
@@ -273,7 +276,9 @@ def _cancels(lifted: Lifted, value: ir.Value, seen: set[ir.Value] | None = None)
 def _carries_constant(node: ir.Node) -> bool:
     """Whether a channel's constant comes out as a constant of each channel."""
     if node.op_type in ("Conv", "AveragePool"):
-        padded = any(attribute(node, "pads", (0,))) or attribute(node, "auto_pad", "NOTSET") not in (
+        padded = any(attribute(node, "pads", (0,))) or attribute(
+            node, "auto_pad", "NOTSET"
+        ) not in (
             "NOTSET",
             "VALID",
             "",
@@ -284,5 +289,6 @@ def _carries_constant(node: ir.Node) -> bool:
     if node.op_type in ("Gemm", "MatMul"):
         return node.inputs[0] is not None and rank(node.inputs[0]) == 2
     return node.op_type == "Add" and all(
-        i is not None and i.shape is not None and rank(i) == rank(node.outputs[0]) for i in node.inputs
+        i is not None and i.shape is not None and rank(i) == rank(node.outputs[0])
+        for i in node.inputs
     )

@@ -1,7 +1,8 @@
 """The adaptable layers as torch modules: the reference that exported graphs are checked against.
 
-``adaptive`` puts ``AdaptiveNorm`` and ``HebbianModulation`` in the place of a model's own modules; ``oracle`` runs
-the result and asks torch.autograd for the gradients that a step graph should have. Float64 throughout.
+``adaptive`` puts ``AdaptiveNorm`` and ``HebbianModulation`` in the place of a model's own modules;
+``oracle`` runs the result and asks torch.autograd for the gradients that a step graph should have.
+Float64 throughout.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812  (torch's own convention)
@@ -38,19 +39,20 @@ class AdaptiveNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize x ``(N, C, ...)``, or ``(N, ..., C)`` for LayerNorm and RMSNorm."""
-        norm: Any = self.norm
+        norm = self.norm
         channel = x.ndim - 1 if isinstance(norm, nn.LayerNorm | nn.RMSNorm) else 1
         others = [k for k in range(x.ndim) if k != channel]
         mean = x.mean(others)
         var = x.var(others, unbiased=False)
         self.batch_mean, self.batch_var = mean.detach(), var.detach()
         if not isinstance(norm, _BATCH):
-            return norm(x)  # type: ignore[no-any-return]
-        mean = (1 - self.alpha) * norm.running_mean + self.alpha * mean
-        var = (1 - self.alpha) * norm.running_var + self.alpha * var
+            return cast(Tensor, norm(x))
+        source_mean, source_var = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
+        mean = (1 - self.alpha) * source_mean + self.alpha * mean
+        var = (1 - self.alpha) * source_var + self.alpha * var
         shape = [1, -1] + [1] * (x.ndim - 2)
         xhat = (x - mean.view(shape)) / torch.sqrt(var.view(shape) + norm.eps)
-        if norm.weight is None:
+        if not norm.affine:
             return xhat
         return xhat * norm.weight.view(shape) + norm.bias.view(shape)
 
@@ -122,7 +124,7 @@ class HebbianModulation(nn.Module):
         super().__init__()
         self.layer: Any = layer
         self.rule = rule or Rule()
-        self.register_buffer("source", layer.weight.detach().clone())  # type: ignore[operator, union-attr]
+        self.register_buffer("source", layer.weight.detach().clone())  # type: ignore[operator]
         self.new: Tensor = torch.zeros(0)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -138,7 +140,7 @@ class HebbianModulation(nn.Module):
                 shape = [-1] + [1] * (w.ndim - 1)
                 w = w * (norms.sqrt() / w.flatten(1).norm(dim=1)).view(shape)
         self.new = w.detach()
-        return torch.func.functional_call(self.layer, {"weight": w}, (x,))
+        return cast(Tensor, torch.func.functional_call(self.layer, {"weight": w}, (x,)))
 
 
 class Modulator(nn.Module):
@@ -152,10 +154,10 @@ class Modulator(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Modulate what the inner module makes of x."""
-        z = self.inner(x)
+        z: Tensor = self.inner(x)
         shape = [1] * z.ndim
         shape[self.channel] = -1
-        return z * self.gain.view(shape) + self.shift.view(shape)  # type: ignore[no-any-return]
+        return z * self.gain.view(shape) + self.shift.view(shape)
 
 
 @dataclass
@@ -253,7 +255,7 @@ class TorchOperators:
     """
 
     def __getattr__(self, op_type: str) -> Callable[..., Any]:
-        plain = {
+        plain: dict[str, Callable[..., Any]] = {
             "Add": torch.add,
             "Sub": torch.sub,
             "Mul": torch.mul,
@@ -286,9 +288,7 @@ class TorchOperators:
         raise AttributeError(f"the torch namespace of objectives lacks {op_type}: add it here")
 
 
-def _modulator(
-    found: Adaptive, name: str, inner: nn.Module, units: int, channel: int
-) -> Modulator:
+def _modulator(found: Adaptive, name: str, inner: nn.Module, units: int, channel: int) -> Modulator:
     made = Modulator(inner, units, channel).double()
     found.slots[f"{name}.gain"], found.slots[f"{name}.shift"] = made.gain, made.shift
     return made

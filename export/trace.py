@@ -16,9 +16,7 @@ from tta.errors import ExportError
 TRACE_OPSET = 23  # the first where every norm layer is one operator; canonical() brings it to 18
 
 
-def trace(
-    model: torch.nn.Module, example: torch.Tensor, input_name: str = "input"
-) -> ir.Model:
+def trace(model: torch.nn.Module, example: torch.Tensor, input_name: str = "input") -> ir.Model:
     """The module in evaluation mode as an ONNX graph with a symbolic batch axis.
 
     Args:
@@ -53,7 +51,9 @@ def trace(
                 verbose=False,
             )
     except Exception as error:
-        raise ExportError(f"torch could not trace {type(model).__name__}: {_last(error)}") from error
+        raise ExportError(
+            f"torch could not trace {type(model).__name__}: {_last(error)}"
+        ) from error
     if program is None:
         raise ExportError(f"torch returned no graph for {type(model).__name__}")
     return program.model

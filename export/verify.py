@@ -6,7 +6,8 @@ Fused inference must equal the model to 1e-4, and every gradient g the autograd 
 
 A ReLU network's gradient jumps where an activation crosses zero, and batch statistics over few values are
 ill-conditioned: there torch's own float32 gradient misses its float64 one by more than that. So a batch
-that fails is followed by others, and a miss counts only where torch in float32 does clearly better.
+that fails is followed by others, and where none passes, the median over the batches decides: a graph
+as near to float64 as torch's float32 is right, since a wrong rule is wrong on every batch.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from tta.records import Array, Step
 from tta.runtime.session import AdaptSession, InferSession
 
 OUTPUT_TOLERANCE = 1e-4
-TRIES = 4
+TRIES = 8
+FLOAT32_NOISE = 3.0  # errors that torch's own float32 may be ahead by, in the median
 _RULE = {"eta": 1e-2, "anti": 1.0, "max_norm": 1.0, "t_invert": 2.0}
 
 
@@ -71,13 +73,13 @@ def verify(
                 )
                 checks.append(case.check(samples))
     if double.missing:
-        checks.append(Check(f"no torch module for {', '.join(double.missing)}", 0.0, "not compared"))
+        checks.append(
+            Check(f"no torch module for {', '.join(double.missing)}", 0.0, "not compared")
+        )
     return checks
 
 
-def _inference(
-    model: torch.nn.Module, lifted: Lifted, bundle: Bundle, samples: Array
-) -> Check:
+def _inference(model: torch.nn.Module, lifted: Lifted, bundle: Bundle, samples: Array) -> Check:
     batch = samples[:8]
     with torch.no_grad():
         out = model.eval()(torch.as_tensor(batch))
@@ -134,28 +136,27 @@ class _Case:
     def check(self, samples: Array) -> Check:
         what = f"gradients of {self.graph}, N = {self.n}, alpha = {self.alpha:g}"
         rng = np.random.default_rng(self.n)
-        best: tuple[float, str, str] | None = None
+        misses: list[tuple[float, float, str]] = []
         for attempt in range(TRIES):
             rows = np.arange(self.n) if not attempt else rng.integers(0, len(samples), self.n)
             batch = samples[rows % len(samples)]
             if attempt or self.n > len(samples):  # repeated rows would make statistics degenerate
                 spread = 0.1 * samples.std()
                 batch = batch + rng.normal(0, spread, batch.shape).astype(batch.dtype)
-            error, where, limited = self._errors(batch)
+            error, theirs, where = self._errors(batch)
             if error <= 1:
                 return Check(what, error, "tolerance")
-            if limited:
-                return Check(what, error, "as near as torch's own float32")
-            if best is None or error < best[0]:
-                best = error, where, what
-        assert best is not None
+            misses.append((error, theirs, where))
+        error, _, where = min(misses)
+        if np.median([ours / theirs for ours, theirs, _ in misses]) <= FLOAT32_NOISE:
+            return Check(what, error, "as near as torch's own float32")
         raise MismatchError(
-            f"{what}: {best[1]} is off by {best[0]:.1f} times the tolerance; "
+            f"{what}: {where} is off by {error:.1f} times the tolerance; "
             "the layer, or an operator behind it, has a wrong gradient rule"
         )
 
-    def _errors(self, batch: Array) -> tuple[float, str, bool]:
-        """Largest error in tolerances, where, and whether float32 is to blame."""
+    def _errors(self, batch: Array) -> tuple[float, float, str]:
+        """Largest error in tolerances, that of torch in float32, and where ours is."""
         names = list(self.lifted.outputs)
         inputs: dict[str, Any] = dict(_RULE) if self.rule else {}
         step = self.session.run(
@@ -171,9 +172,9 @@ class _Case:
                 if off > ours:
                     ours, where = off, f"the Hebbian change of {layer}"
         if ours <= 1:
-            return ours, where, False
+            return ours, 0.0, where
         _, theirs = self._oracle(self.single, batch, names)
-        return ours, where, ours <= 3 * _worst(theirs, want)[0]
+        return ours, _worst(theirs, want)[0], where
 
     def _oracle(
         self, reference: Adaptive, batch: Array, names: Sequence[str]

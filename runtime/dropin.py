@@ -25,9 +25,9 @@ from tta.runtime.stream import Model, Stream
 class Session:
     """Runs a bundle like an onnxruntime session, and adapts on what it is fed.
 
-    Every ``run`` is answered by the committed state at the speed of the plain model; its frames join a buffer,
-    and each full buffer is one adaptation step, taken before ``run`` returns. A feed with NaN or infinity is
-    answered as onnxruntime would, counted in ``skipped``, and teaches nothing.
+    Every ``run`` is answered by the committed state at the speed of the plain model; its frames join a
+    buffer, and each full buffer is one adaptation step, taken before ``run`` returns. A feed with NaN or
+    infinity is answered as onnxruntime would, counted in ``skipped``, and teaches nothing.
 
     Args:
         path: a bundle, its path, or the path of its ``infer.onnx``.

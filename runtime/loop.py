@@ -67,7 +67,7 @@ def adapt_and_serve(stream: Stream) -> Iterator[Result]:
     """Adapt on the buffered frames and answer them with the outputs of that step."""
     frames, batch = stream.buffer.take()
     decision, predictions = stream.adapt(batch)
-    when = getattr(stream.adapter, "predict_with", "pre")
+    when = getattr(stream.method, "predict_with", "pre")
     for frame, prediction in zip(frames, predictions):
         served = replace(prediction, state=stream.serving, served=f"batch-{when}")
         stream.monitor.observe(served)
@@ -119,7 +119,7 @@ def run(
     """
     model = Model(bundle if isinstance(bundle, Bundle) else Bundle(bundle), threads)
     given = [sources] if isinstance(sources, str | Source) else list(sources)
-    outs = [sinks] if isinstance(sinks, str) or hasattr(sinks, "write") else list(sinks)
+    outs = [sinks] if isinstance(sinks, str | Sink) else list(sinks)
     with ExitStack() as stack:
         pairs: list[tuple[Stream, Iterable[Frame]]] = []
         for k, each in enumerate(given):

@@ -1,7 +1,7 @@
 """onnxruntime sessions of a bundle: one that serves frames, and one that adapts.
 
-``InferSession`` holds ``infer.onnx`` with one set of slot values baked in, so that onnxruntime folds norms into
-convolutions and a frame costs what the plain model costs. New values mean a new session, swapped in
+``InferSession`` holds ``infer.onnx`` with one set of slot values baked in, so that onnxruntime folds norms
+into convolutions and a frame costs what the plain model costs. New values mean a new session, swapped in
 between two frames. ``AdaptSession`` holds the batch and step graphs, where slots are inputs.
 """
 

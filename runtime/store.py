@@ -1,9 +1,9 @@
 """Saves and loads adapted states: small safetensors files that name their bundle.
 
 A file holds the slots that differ from the source and the method's memory, as ``slots/<name>`` and
-``memory/<name>``, and in its metadata ``format`` (``tta-state``), ``schema``, ``bundle``, ``adapter``, ``step``,
-``parent`` and ``hash``. It is written beside its target, flushed to the disk and then renamed over it, so that
-after a power cut either the old state or the new one is there, whole.
+``memory/<name>``, and in its metadata ``format`` (``tta-state``), ``schema``, ``bundle``, ``adapter``,
+``step``, ``parent`` and ``hash``. It is written beside its target, flushed to the disk and then renamed
+over it, so that after a power cut either the old state or the new one is there, whole.
 """
 
 from __future__ import annotations

@@ -83,16 +83,20 @@ class Stream:
         manifest = bundle.manifest
         if self.batch < 1:
             raise TtaError(f"a batch holds at least one frame, but batch is {self.batch}")
-        if isinstance(self.adapter, str):
-            self.adapter = registry.build("tta.adapters", self.adapter)
-        check_needs(self.adapter, bundle)
-        mode = self.governor
-        if isinstance(mode, str):
-            self.governor = Governor(manifest, self.model.calibration, mode, self.batch)
+        given, guard = self.adapter, self.governor
+        self.method: Adapter = (
+            registry.build("tta.adapters", given) if isinstance(given, str) else given
+        )
+        check_needs(self.method, bundle)
+        self.guard = (
+            Governor(manifest, self.model.calibration, guard, self.batch)
+            if isinstance(guard, str)
+            else guard
+        )
         self.monitor = Monitor(manifest, self.model.calibration, self.metrics, self.batch)
         self.preprocess = build(manifest.preprocess, manifest.input)
         self.buffer = FrameBuffer(self.batch)
-        self.origin: State = self.adapter.init(manifest, bundle.source_slots)
+        self.origin: State = self.method.init(manifest, bundle.source_slots)
         self.current: State = self.state or self.origin
         self.session, self.serving = self.model.serve(self.current)
 
@@ -108,17 +112,16 @@ class Stream:
         latency = time.perf_counter() - start
         found = prediction(self.model.bundle, {k: v[0] for k, v in outputs.items()}, latency)
         found = replace(found, state=self.serving)
-        change = getattr(self.adapter, "predict", None)
+        change = getattr(self.method, "predict", None)
         return change(found, self.current) if callable(change) else found
 
     def peek(self, batch: Array) -> Decision | None:
         """Look at half a batch: a stream that is back at its source need not wait for the other half."""
-        assert isinstance(self.governor, Governor)
-        if self.current is self.origin or self.governor.mode != "auto":
+        if self.current is self.origin or self.guard.mode != "auto":
             return None
         start = time.perf_counter()
         view = self.model.adapting.run("batch", batch, self.model.bundle.source_slots, alpha=0.0)
-        plan = self.governor.returned(view, len(batch))
+        plan = self.guard.returned(view, len(batch))
         if plan is None:
             return None
         self._swap(self.origin)
@@ -131,30 +134,28 @@ class Stream:
         Returns:
             The decision, and the outputs that the batch itself would be served with.
         """
-        assert isinstance(self.governor, Governor)
-        assert not isinstance(self.adapter, str)
         start = time.perf_counter()
         run = self.model.adapting.run
         view = run("batch", batch, self.model.bundle.source_slots, alpha=0.0)
         self.monitor.observe_step(view)
-        plan = self.governor.plan(view)
+        plan = self.guard.plan(view)
         figures = dict(plan.figures)
         if plan.action == "hold":
             outputs: Mapping[str, Array] = view.outputs
             moved = self.current is not self.origin
-            if moved and self.governor.mode != "off":
+            if moved and self.guard.mode != "off":
                 self._swap(self.origin)
                 self.counts.resets += 1
             self.counts.holds += 1
-            action = "reset" if moved and self.governor.mode != "off" else "hold"
+            action = "reset" if moved and self.guard.mode != "off" else "hold"
             return self._decide(action, plan.reason, figures, start), self._all(outputs)
         base = self.origin if plan.action == "restart" else self.current
         try:
-            proposal, outputs = self.adapter.adapt(base, batch, run)
+            proposal, outputs = self.method.adapt(base, batch, run)
         except ValueError as error:  # a slot that is not finite, or of another shape
             outputs = view.outputs
             return self._roll_back(str(error), figures, start), self._all(outputs)
-        reason, checked = self.governor.veto(proposal, outputs, view)
+        reason, checked = self.guard.veto(proposal, outputs, view)
         figures.update(checked)
         if reason:
             return self._roll_back(reason, figures, start), self._all(outputs)

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from tta.bundle import Bundle
     from tta.errors import TtaError
     from tta.export import to_bundle
-    from tta.runtime.loop import run
     from tta.runtime.dropin import Session
+    from tta.runtime.loop import run
 
 
 def __getattr__(name: str) -> Any:

@@ -189,5 +189,3 @@ def _positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, but is {value}")
     return value
-
-

@@ -34,7 +34,8 @@ def describe(bundle: Bundle) -> str:
     for layer, kind in m.layers.items():
         own = [s for s in m.slots if s.layer == layer]
         lines.append(
-            f"  {layer:34}{kind:16}" + ", ".join(f"{s.name[len(layer) + 1 :]} {_shape(s.shape)}" for s in own)
+            f"  {layer:34}{kind:16}"
+            + ", ".join(f"{s.name[len(layer) + 1 :]} {_shape(s.shape)}" for s in own)
         )
     lines.append("")
     if m.zero_gradient:
@@ -43,7 +44,10 @@ def describe(bundle: Bundle) -> str:
         lines.append(f"defaults    {dict(m.defaults)}")
     lines.append(
         "thresholds  "
-        + (", ".join(f"{k} {v:g}" for k, v in sorted(m.thresholds.items())) or "none: not calibrated")
+        + (
+            ", ".join(f"{k} {v:g}" for k, v in sorted(m.thresholds.items()))
+            or "none: not calibrated"
+        )
     )
     lines.append("files")
     for name in m.files:

@@ -129,7 +129,10 @@ class Manifest:
                     "labels": tuple(map(str, raw["labels"])),
                     "slots": tuple(
                         Slot(
-                            str(s["name"]), s["role"], str(s["layer"]), tuple(map(int, s["shape"])),
+                            str(s["name"]),
+                            s["role"],
+                            str(s["layer"]),
+                            tuple(map(int, s["shape"])),
                             str(s["dtype"]),
                         )
                         for s in raw["slots"]
@@ -149,7 +152,9 @@ class Manifest:
         if len(set(names)) != len(names):
             raise BundleError("manifest.json names a slot twice; export again")
         if bad := [s.name for s in self.slots if s.role not in get_args(Role)]:
-            raise BundleError(f"slots {bad} have a role that this tta does not know: upgrade tta-edge")
+            raise BundleError(
+                f"slots {bad} have a role that this tta does not know: upgrade tta-edge"
+            )
         if self.primary not in self.outputs:
             raise BundleError(f"the primary output {self.primary!r} is not among the outputs")
         if len(self.input.shape) < 2 or self.input.shape[0] is not None:

@@ -17,9 +17,7 @@ from tta.records import Array, DriftReport, Frame, Prediction, Result, State, St
 class Run(Protocol):
     """Runs one graph of the bundle on a batch with the slot values of a state."""
 
-    def __call__(
-        self, graph: str, batch: Array, slots: Mapping[str, Array], **inputs: Any
-    ) -> Step:
+    def __call__(self, graph: str, batch: Array, slots: Mapping[str, Array], **inputs: Any) -> Step:
         """Run ``batch`` or ``step/<objective>``.
 
         Args:
@@ -102,6 +100,7 @@ class Detector(Protocol):
         """Take in one value of the score."""
 
 
+@runtime_checkable
 class Sink(Protocol):
     """Takes results: a file, a terminal, a broker."""
 

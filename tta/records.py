@@ -26,7 +26,6 @@ Role = Literal[
 Level = Literal["ok", "warn", "drift"]
 
 
-
 @dataclass(frozen=True, slots=True)
 class Frame:
     """One sensor reading, as the source delivered it.

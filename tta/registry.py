@@ -109,5 +109,7 @@ def build(package: str, text: str) -> Any:
     for key in options:
         if key not in known:
             kind = package.rpartition(".")[2].rstrip("s")
-            raise NotFoundError(f"{kind} {name!r} has no option {key!r}; it has: {', '.join(known)}")
+            raise NotFoundError(
+                f"{kind} {name!r} has no option {key!r}; it has: {', '.join(known)}"
+            )
     return made(**options)

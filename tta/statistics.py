@@ -21,7 +21,9 @@ def blend(old: tuple[Array, Array], new: tuple[Array, Array], share: float) -> t
     >>> float(m[0]), float(v[0])
     (1.0, 2.0)
     """
-    (m1, v1), (m2, v2) = [(np.asarray(m, np.float64), np.asarray(v, np.float64)) for m, v in (old, new)]
+    (m1, v1), (m2, v2) = [
+        (np.asarray(m, np.float64), np.asarray(v, np.float64)) for m, v in (old, new)
+    ]
     mean = (1 - share) * m1 + share * m2
     var = (1 - share) * v1 + share * v2 + share * (1 - share) * (m2 - m1) ** 2
     return mean.astype(np.float32), var.astype(np.float32)
@@ -37,7 +39,9 @@ def symmetric_kl(a: tuple[Array, Array], b: tuple[Array, Array]) -> float:
     >>> symmetric_kl((np.zeros(2), np.ones(2)), (np.zeros(2), np.ones(2)))
     0.0
     """
-    (ma, va), (mb, vb) = [(np.asarray(m, np.float64), np.asarray(v, np.float64) + EPS) for m, v in (a, b)]
+    (ma, va), (mb, vb) = [
+        (np.asarray(m, np.float64), np.asarray(v, np.float64) + EPS) for m, v in (a, b)
+    ]
     d2 = (ma - mb) ** 2
     return float(np.mean(0.5 * ((va + d2) / vb + (vb + d2) / va) - 1))
 

@@ -19,6 +19,6 @@ def unbroadcast(op: Operators, gradient: ir.Value, like: ir.Value, out: ir.Value
     if not repeated:
         return gradient
     if not inner:
-        return op.ReduceSum(gradient, repeated, keepdims=0)  # type: ignore[no-any-return]
+        return op.ReduceSum(gradient, repeated, keepdims=0)
     summed = op.ReduceSum(gradient, repeated, keepdims=1)
-    return op.Squeeze(summed, list(range(lead))) if lead else summed  # type: ignore[no-any-return]
+    return op.Squeeze(summed, list(range(lead))) if lead else summed

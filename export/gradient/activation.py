@@ -21,7 +21,7 @@ SELU_GAMMA = 1.05070102214813232421875
 @elementwise
 def relu(op: Operators, x: ir.Value, y: ir.Value, dy: ir.Value) -> ir.Value:
     """For y = max(x, 0): dL/dx = dL/dy [y > 0]."""
-    return op.Mul(dy, step(op, y))  # type: ignore[no-any-return]
+    return op.Mul(dy, step(op, y))
 
 
 def _inside(op: Operators, y: ir.Value, low: ir.Value | float, high: ir.Value | float) -> ir.Value:
@@ -106,7 +106,7 @@ def celu(op: Operators, node: Record, dys: Cotangents) -> Cotangents:
 @elementwise
 def sigmoid(op: Operators, x: ir.Value, y: ir.Value, dy: ir.Value) -> ir.Value:
     """For y = 1/(1 + e⁻ˣ): dL/dx = dL/dy y (1 - y)."""
-    return op.Mul(dy, op.Mul(y, op.Sub(1.0, y)))  # type: ignore[no-any-return]
+    return op.Mul(dy, op.Mul(y, op.Sub(1.0, y)))
 
 
 def hard_sigmoid(op: Operators, node: Record, dys: Cotangents) -> Cotangents:
@@ -120,26 +120,26 @@ def hard_swish(op: Operators, x: ir.Value, y: ir.Value, dy: ir.Value) -> ir.Valu
     """For y = x h, h = min(max(x/6 + 1/2, 0), 1): dL/dx = dL/dy (h + x/6 [0 < h < 1])."""
     h = op.HardSigmoid(x, alpha=1.0 / 6.0, beta=0.5)
     slope = op.Mul(op.Mul(x, 1.0 / 6.0), _inside(op, h, 0.0, 1.0))
-    return op.Mul(dy, op.Add(h, slope))  # type: ignore[no-any-return]
+    return op.Mul(dy, op.Add(h, slope))
 
 
 @elementwise
 def tanh(op: Operators, x: ir.Value, y: ir.Value, dy: ir.Value) -> ir.Value:
     """For y = tanh x: dL/dx = dL/dy (1 - y²)."""
-    return op.Mul(dy, op.Sub(1.0, op.Mul(y, y)))  # type: ignore[no-any-return]
+    return op.Mul(dy, op.Sub(1.0, op.Mul(y, y)))
 
 
 @elementwise
 def softplus(op: Operators, x: ir.Value, y: ir.Value, dy: ir.Value) -> ir.Value:
     """For y = ln(1 + eˣ): dL/dx = dL/dy sigmoid(x)."""
-    return op.Mul(dy, op.Sigmoid(x))  # type: ignore[no-any-return]
+    return op.Mul(dy, op.Sigmoid(x))
 
 
 @elementwise
 def softsign(op: Operators, x: ir.Value, y: ir.Value, dy: ir.Value) -> ir.Value:
     """For y = x/(1 + |x|): dL/dx = dL/dy (1 - |y|)²."""
     rest = op.Sub(1.0, op.Abs(y))
-    return op.Mul(dy, op.Mul(rest, rest))  # type: ignore[no-any-return]
+    return op.Mul(dy, op.Mul(rest, rest))
 
 
 @elementwise
@@ -147,7 +147,7 @@ def mish(op: Operators, x: ir.Value, y: ir.Value, dy: ir.Value) -> ir.Value:
     """For y = x t, t = tanh(ln(1 + eˣ)): dL/dx = dL/dy (t + x (1 - t²) sigmoid(x))."""
     t = op.Tanh(op.Softplus(x))
     slope = op.Mul(op.Mul(x, op.Sigmoid(x)), op.Sub(1.0, op.Mul(t, t)))
-    return op.Mul(dy, op.Add(t, slope))  # type: ignore[no-any-return]
+    return op.Mul(dy, op.Add(t, slope))
 
 
 def thresholded_relu(op: Operators, node: Record, dys: Cotangents) -> Cotangents:

@@ -77,10 +77,10 @@ def _power_base(op: Operators, a: ir.Value, b: ir.Value, y: ir.Value, dy: ir.Val
         elif p == 0.5:
             slope = op.Div(0.5, y)
         elif p in (0.0, 1.0):
-            return op.Mul(dy, p)  # type: ignore[no-any-return]
+            return op.Mul(dy, p)
         else:
             slope = op.Mul(op.Pow(a, p - 1.0), p)
-    return op.Mul(dy, slope)  # type: ignore[no-any-return]
+    return op.Mul(dy, slope)
 
 
 def _extremum(op: Operators, node: Record, dys: Cotangents, sign: float) -> Cotangents:
@@ -133,56 +133,56 @@ def cast(op: Operators, node: Record, dys: Cotangents) -> Cotangents:
 @elementwise
 def neg(op: Operators, x: ir.Value, y: ir.Value, dy: ir.Value) -> ir.Value:
     """For y = -x: dL/dx = -dL/dy."""
-    return op.Neg(dy)  # type: ignore[no-any-return]
+    return op.Neg(dy)
 
 
 @elementwise
 def sqrt(op: Operators, x: ir.Value, y: ir.Value, dy: ir.Value) -> ir.Value:
     """For y = √x: dL/dx = dL/dy / 2y."""
-    return op.Mul(op.Div(dy, y), 0.5)  # type: ignore[no-any-return]
+    return op.Mul(op.Div(dy, y), 0.5)
 
 
 @elementwise
 def reciprocal(op: Operators, x: ir.Value, y: ir.Value, dy: ir.Value) -> ir.Value:
     """For y = 1/x: dL/dx = -dL/dy y²."""
-    return op.Neg(op.Mul(dy, op.Mul(y, y)))  # type: ignore[no-any-return]
+    return op.Neg(op.Mul(dy, op.Mul(y, y)))
 
 
 @elementwise
 def exp(op: Operators, x: ir.Value, y: ir.Value, dy: ir.Value) -> ir.Value:
     """For y = eˣ: dL/dx = dL/dy y."""
-    return op.Mul(dy, y)  # type: ignore[no-any-return]
+    return op.Mul(dy, y)
 
 
 @elementwise
 def log(op: Operators, x: ir.Value, y: ir.Value, dy: ir.Value) -> ir.Value:
     """For y = ln x: dL/dx = dL/dy / x."""
-    return op.Div(dy, x)  # type: ignore[no-any-return]
+    return op.Div(dy, x)
 
 
 @elementwise
 def absolute(op: Operators, x: ir.Value, y: ir.Value, dy: ir.Value) -> ir.Value:
     """For y = |x|: dL/dx = dL/dy sign(x)."""
-    return op.Mul(dy, op.Sign(x))  # type: ignore[no-any-return]
+    return op.Mul(dy, op.Sign(x))
 
 
 @elementwise
 def erf(op: Operators, x: ir.Value, y: ir.Value, dy: ir.Value) -> ir.Value:
     """For y = erf x: dL/dx = dL/dy 2/√π e^(-x²)."""
     bell = op.Exp(op.Neg(op.Mul(x, x)))
-    return op.Mul(dy, op.Mul(bell, 2.0 / math.sqrt(math.pi)))  # type: ignore[no-any-return]
+    return op.Mul(dy, op.Mul(bell, 2.0 / math.sqrt(math.pi)))
 
 
 @elementwise
 def sin(op: Operators, x: ir.Value, y: ir.Value, dy: ir.Value) -> ir.Value:
     """For y = sin x: dL/dx = dL/dy cos x."""
-    return op.Mul(dy, op.Cos(x))  # type: ignore[no-any-return]
+    return op.Mul(dy, op.Cos(x))
 
 
 @elementwise
 def cos(op: Operators, x: ir.Value, y: ir.Value, dy: ir.Value) -> ir.Value:
     """For y = cos x: dL/dx = -dL/dy sin x."""
-    return op.Neg(op.Mul(dy, op.Sin(x)))  # type: ignore[no-any-return]
+    return op.Neg(op.Mul(dy, op.Sin(x)))
 
 
 @elementwise

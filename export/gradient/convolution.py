@@ -105,7 +105,7 @@ def weight_adjoint(
     if c == 1 and m == group:
         axes = [0, *range(2, n + 2)]
         sums = [op.ReduceSum(op.Mul(dy, t), axes, keepdims=0) for t in taps]
-        return op.Reshape(op.Concat(*(op.Unsqueeze(s, [1]) for s in sums), axis=1), [m, 1, *kernel])  # type: ignore[no-any-return]
+        return op.Reshape(op.Concat(*(op.Unsqueeze(s, [1]) for s in sums), axis=1), [m, 1, *kernel])
     size = math.prod(out)
     patches = [op.Reshape(t, [-1, group, c, size]) for t in taps]
     merged = op.Concat(*patches, axis=2) if len(patches) > 1 else patches[0]
@@ -113,7 +113,7 @@ def weight_adjoint(
     rows = op.Reshape(dy, [-1, group, m // group, size])
     product = op.ReduceSum(op.MatMul(rows, columns), [0], keepdims=0)
     split = op.Reshape(product, [m, len(taps), c])
-    return op.Reshape(op.Transpose(split, perm=[0, 2, 1]), [m, c, *kernel])  # type: ignore[no-any-return]
+    return op.Reshape(op.Transpose(split, perm=[0, 2, 1]), [m, c, *kernel])
 
 
 def _tap(
@@ -125,7 +125,7 @@ def _tap(
     axes = [k + 2 for k in range(len(out))]
     if ends == dims(x)[2:] and max(form.strides) == 1 and not any(starts):
         return x
-    return op.Slice(x, starts, ends, axes, list(form.strides))  # type: ignore[no-any-return]
+    return op.Slice(x, starts, ends, axes, list(form.strides))
 
 
 def _weight_by_convolution(op: Operators, x: ir.Value, dy: ir.Value, form: Window) -> ir.Value:
@@ -141,7 +141,7 @@ def _weight_by_convolution(op: Operators, x: ir.Value, dy: ir.Value, form: Windo
         group=form.group,
     )
     cropped = op.Slice(correlated, [0] * n, list(form.kernel), [k + 2 for k in range(n)])
-    return op.Transpose(cropped, perm=swap)  # type: ignore[no-any-return]
+    return op.Transpose(cropped, perm=swap)
 
 
 def _batch_as_channels(op: Operators, x: ir.Value, group: int) -> ir.Value:
@@ -150,11 +150,11 @@ def _batch_as_channels(op: Operators, x: ir.Value, group: int) -> ir.Value:
     moved = op.Transpose(x, perm=[1, 0, *range(2, n + 2)])
     channels = dims(x)[1]
     if group == 1 or not isinstance(channels, int):
-        return moved  # type: ignore[no-any-return]
+        return moved
     tail = op.Shape(x, start=2)
     moved = op.Reshape(moved, op.Concat([group, channels // group, -1], tail, axis=0))
     moved = op.Transpose(moved, perm=[1, 0, *range(2, n + 3)])
-    return op.Reshape(moved, op.Concat([channels // group, -1], tail, axis=0))  # type: ignore[no-any-return]
+    return op.Reshape(moved, op.Concat([channels // group, -1], tail, axis=0))
 
 
 def flipped(op: Operators, weight: ir.Value, group: int) -> ir.Value:
@@ -173,7 +173,7 @@ def flipped(op: Operators, weight: ir.Value, group: int) -> ir.Value:
     if axes:
         back = [-1] * len(axes)
         turned = op.Slice(turned, back, [LOWEST] * len(axes), axes, back)
-    return turned  # type: ignore[no-any-return]
+    return turned
 
 
 def input_adjoint(
@@ -184,7 +184,7 @@ def input_adjoint(
     reach = form.reach
     pads = [r - p for r, p in zip(reach * 2, form.pads)]
     if max(form.strides) == 1 and min(pads) >= 0:
-        return op.Conv(  # type: ignore[no-any-return]
+        return op.Conv(
             dy,
             flipped(op, weight, form.group),
             pads=pads,
@@ -198,7 +198,7 @@ def input_adjoint(
             i + form.pads[k] + form.pads[k + n] - form.strides[k] * (o - 1) - reach[k] - 1
             for k, (i, o) in enumerate(zip(lengths, out))
         ]
-    return op.ConvTranspose(  # type: ignore[no-any-return]
+    return op.ConvTranspose(
         dy,
         weight,
         strides=list(form.strides),
@@ -264,7 +264,7 @@ def conv_transpose(op: Operators, node: Record, dys: Cotangents) -> Cotangents:
 
 
 def _bias(op: Operators, dy: ir.Value) -> ir.Value:
-    return op.ReduceSum(dy, [0, *range(2, rank(dy))], keepdims=0)  # type: ignore[no-any-return]
+    return op.ReduceSum(dy, [0, *range(2, rank(dy))], keepdims=0)
 
 
 RULES: dict[str, Rule] = {"Conv": conv, "ConvTranspose": conv_transpose}

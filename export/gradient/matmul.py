@@ -44,12 +44,12 @@ def _right(op: Operators, dy: ir.Value, a: ir.Value, b: ir.Value) -> ir.Value:
     if rank(a) > 2:  # one product over all rows of the batch
         a = op.Reshape(a, shape(op, [-1, (b, 0)]))
         dy = op.Reshape(dy, shape(op, [-1, (b, 1)]))
-    return op.Gemm(a, dy, transA=1)  # type: ignore[no-any-return]
+    return op.Gemm(a, dy, transA=1)
 
 
 def _transpose(op: Operators, x: ir.Value) -> ir.Value:
     n = rank(x)
-    return op.Transpose(x, perm=[*range(n - 2), n - 1, n - 2])  # type: ignore[no-any-return]
+    return op.Transpose(x, perm=[*range(n - 2), n - 1, n - 2])
 
 
 def gemm(op: Operators, node: Record, dys: Cotangents) -> Cotangents:

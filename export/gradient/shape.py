@@ -67,8 +67,7 @@ def concat(op: Operators, node: Record, dys: Cotangents) -> Cotangents:
     static = [d for d in lengths if isinstance(d, int)]
     if len(static) < len(lengths):
         sizes = op.Concat(*(op.Shape(v, start=k, end=k + 1) for v in values), axis=0)
-        pieces = op.Split(dy, sizes, axis=k, n_outputs=len(values))
-        pieces = [pieces] if len(values) == 1 else pieces
+        pieces = op.node("Split", [dy, sizes], {"axis": k}, n_outputs=len(values))
         return [p if on else None for p, on in zip(pieces, node.active)]
     ends = np.cumsum(static)
     return [
@@ -117,7 +116,7 @@ def place(
         return pad_axes(op, dy, {k: (before, length - n - before)})
     source = np.full(length, n, np.int64)  # n is the zero that Pad appends
     source[picked] = np.arange(n)
-    return op.Gather(pad_axes(op, dy, {k: (0, 1)}), source, axis=k)  # type: ignore[no-any-return]
+    return op.Gather(pad_axes(op, dy, {k: (0, 1)}), source, axis=k)
 
 
 def _pad_open(op: Operators, dy: ir.Value, x: ir.Value, k: int, start: int) -> ir.Value:
@@ -127,7 +126,7 @@ def _pad_open(op: Operators, dy: ir.Value, x: ir.Value, k: int, start: int) -> i
     )
     lead, tail = [0] * k, [0] * (rank(x) - k - 1)
     parts = [p for p in (lead, [start], tail, lead) if p] + [rest] + ([tail] if tail else [])
-    return op.Pad(dy, op.Concat(*parts, axis=0))  # type: ignore[no-any-return]
+    return op.Pad(dy, op.Concat(*parts, axis=0))
 
 
 def gather(op: Operators, node: Record, dys: Cotangents) -> Cotangents:

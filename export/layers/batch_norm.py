@@ -53,7 +53,7 @@ class BatchNorm:
     @staticmethod
     def infer(op: Operators, norm: Norm, x: ir.Value, slots: Mapping[Role, ir.Value]) -> ir.Value:
         """One BatchNormalization node, which onnxruntime folds into the convolution before it."""
-        return op.BatchNormalization(  # type: ignore[no-any-return]
+        return op.BatchNormalization(
             x,
             *(slots[role] for role in ("scale", "bias", "mean", "var")),
             epsilon=norm.attributes["epsilon"],

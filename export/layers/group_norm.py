@@ -59,7 +59,7 @@ class GroupNorm:
         """Standardized groups, then the affine."""
         xhat = standardized(op, norm, x)
         scaled = op.Mul(xhat, along(op, slots["scale"], x, 1))
-        return op.Add(scaled, along(op, slots["bias"], x, 1))  # type: ignore[no-any-return]
+        return op.Add(scaled, along(op, slots["bias"], x, 1))
 
     @staticmethod
     def forward(
@@ -76,7 +76,7 @@ def standardized(op: Operators, norm: Norm, x: ir.Value) -> ir.Value:
     flat = op.InstanceNormalization(
         op.Reshape(x, [0, groups, -1]), one, one * 0, epsilon=norm.attributes["epsilon"]
     )
-    return op.Reshape(flat, op.Shape(x))  # type: ignore[no-any-return]
+    return op.Reshape(flat, op.Shape(x))
 
 
 def grouped_forward(

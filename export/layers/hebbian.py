@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+
 import numpy as np
 import onnx_ir as ir
 
@@ -137,11 +138,11 @@ class HebbianModulation:
 
         inner = [k for k in range(layer.weight.ndim) if k != layer.unit_axis]
         norm0 = op.ReduceSumSquare(source, inner, keepdims=1)
-        per_unit = yu if layer.unit_axis == 1 else op.Unsqueeze(yu, [k + 1 for k in range(len(inner))])
-        dw = op.Sub(op.Mul(norm0, yx), op.Mul(per_unit, w))
-        patches = op.Div(
-            op.Cast(op.Size(u), to=ir.DataType.FLOAT.value), np.float32(layer.units)
+        per_unit = (
+            yu if layer.unit_axis == 1 else op.Unsqueeze(yu, [k + 1 for k in range(len(inner))])
         )
+        dw = op.Sub(op.Mul(norm0, yx), op.Mul(per_unit, w))
+        patches = op.Div(op.Cast(op.Size(u), to=ir.DataType.FLOAT.value), np.float32(layer.units))
         largest = op.Add(op.ReduceMax(op.Abs(dw), keepdims=0), np.float32(1e-30))
         divisor = op.Where(op.Greater(plasticity.max_norm, 0.5), largest, patches)
         moved = op.Add(w, op.Mul(plasticity.eta, op.Div(dw, divisor)))
@@ -155,7 +156,7 @@ class HebbianModulation:
     ) -> ir.Value:
         """gain·z + shift along the channel axis."""
         scaled = op.Mul(z, along(op, gain, z, layer.channel))
-        return op.Add(scaled, along(op, shift, z, layer.channel))  # type: ignore[no-any-return]
+        return op.Add(scaled, along(op, shift, z, layer.channel))
 
 
 def _signed(
@@ -165,5 +166,4 @@ def _signed(
     index = op.ArgMax(u, axis=channel, keepdims=0, select_last_index=0)
     winners = op.OneHot(index, [units], np.array([0, 1], np.float32), axis=channel)
     losers = op.Mul(op.Sub(1.0, winners), op.Mul(anti, 2.0))
-    return op.Mul(y, op.Sub(1.0, losers))  # type: ignore[no-any-return]
-
+    return op.Mul(y, op.Sub(1.0, losers))

@@ -43,7 +43,7 @@ class InstanceNorm:
     @staticmethod
     def infer(op: Operators, norm: Norm, x: ir.Value, slots: Mapping[Role, ir.Value]) -> ir.Value:
         """One InstanceNormalization node."""
-        return op.InstanceNormalization(  # type: ignore[no-any-return]
+        return op.InstanceNormalization(
             x, slots["scale"], slots["bias"], epsilon=norm.attributes["epsilon"]
         )
 

@@ -57,7 +57,7 @@ class LayerNorm:
     @staticmethod
     def infer(op: Operators, norm: Norm, x: ir.Value, slots: Mapping[Role, ir.Value]) -> ir.Value:
         """One LayerNormalization node."""
-        return op.LayerNormalization(  # type: ignore[no-any-return]
+        return op.LayerNormalization(
             x,
             slots["scale"],
             slots["bias"],
@@ -71,14 +71,8 @@ class LayerNorm:
     ) -> tuple[Record, Statistics]:
         """The same node with its mean and inverse deviation kept for the adjoint."""
         scale, bias = slots["scale"], slots["bias"]
-        y, mean, r = op.LayerNormalization(
-            x,
-            scale,
-            bias,
-            axis=norm.attributes["axis"],
-            epsilon=norm.attributes["epsilon"],
-            n_outputs=3,
-        )
+        attributes = {k: norm.attributes[k] for k in ("axis", "epsilon")}
+        y, mean, r = op.node("LayerNormalization", [x, scale, bias], attributes, n_outputs=3)
         n, first = rank(x), norm.attributes["axis"] % rank(x)
         batch, _ = moments(op, x, n - 1)
 
