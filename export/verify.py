@@ -148,7 +148,7 @@ class _Case:
                 return Check(what, error, "tolerance")
             misses.append((error, theirs, where))
         error, _, where = min(misses)
-        if np.median([ours / theirs for ours, theirs, _ in misses]) <= FLOAT32_NOISE:
+        if np.median([ours / max(theirs, 1e-9) for ours, theirs, _ in misses]) <= FLOAT32_NOISE:
             return Check(what, error, "as near as torch's own float32")
         raise MismatchError(
             f"{what}: {where} is off by {error:.1f} times the tolerance; "
