@@ -124,7 +124,7 @@ class Stream:
         plan = self.guard.returned(view, len(batch))
         if plan is None:
             return None
-        self._swap(self.origin)
+        self._serve(self.origin)
         self.counts.resets += 1
         return self._decide("reset", plan.reason, plan.figures, start)
 
@@ -132,7 +132,8 @@ class Stream:
         """One round on a batch ``(n, ...)``: observe → adapt → verify → commit or roll back.
 
         Returns:
-            The decision, and the outputs that the batch itself would be served with.
+            The decision, and what the batch itself is to be served with: the method's outputs where
+            they were accepted, else those of the state in force.
         """
         start = time.perf_counter()
         run = self.model.adapting.run
@@ -141,37 +142,33 @@ class Stream:
         plan = self.guard.plan(view)
         figures = dict(plan.figures)
         if plan.action == "hold":
-            outputs: Mapping[str, Array] = view.outputs
-            moved = self.current is not self.origin
-            if moved and self.guard.mode != "off":
-                self._swap(self.origin)
-                self.counts.resets += 1
             self.counts.holds += 1
-            action = "reset" if moved and self.guard.mode != "off" else "hold"
-            return self._decide(action, plan.reason, figures, start), self._all(outputs)
+            action = "hold"
+            if self.current is not self.origin and self.guard.mode != "off":
+                self._serve(self.origin)
+                self.counts.resets += 1
+                action = "reset"
+            return self._decide(action, plan.reason, figures, start), self._in_force(batch, view)
         base = self.origin if plan.action == "restart" else self.current
         try:
             proposal, outputs = self.method.adapt(base, batch, run)
         except ValueError as error:  # a slot that is not finite, or of another shape
-            outputs = view.outputs
-            return self._roll_back(str(error), figures, start), self._all(outputs)
-        reason, checked = self.guard.veto(proposal, outputs, view)
-        figures.update(checked)
+            return self._roll_back(str(error), figures, start), self._in_force(batch, view)
+        reason = unfit(proposal, base)
+        if not reason:
+            reason, checked = self.guard.veto(proposal, outputs, view)
+            figures.update(checked)
         if reason:
-            return self._roll_back(reason, figures, start), self._all(outputs)
+            return self._roll_back(reason, figures, start), self._in_force(batch, view)
         if proposal.slots is base.slots and base is self.current:
-            return self._decide("hold", "the method changed nothing", figures, start), self._all(
-                outputs
-            )
-        before, session, serving = self.current, self.session, self.serving
-        self._swap(proposal)
-        off = self._probe(batch[:PROBE_FRAMES])
-        figures["probe"] = off
-        if not off <= PROBE_TOLERANCE:
-            self.current, self.session, self.serving = before, session, serving
-            return self._roll_back("the served session disagrees with the step graph", figures, start), (
-                self._all(outputs)
-            )
+            decision = self._decide("hold", "the method changed nothing", figures, start)
+            return decision, self._all(outputs)
+        session, serving = self.model.serve(proposal)
+        figures["probe"] = self._probe(session, proposal, batch[:PROBE_FRAMES])
+        if not figures["probe"] <= PROBE_TOLERANCE:
+            reason = "the served session disagrees with the step graph"
+            return self._roll_back(reason, figures, start), self._in_force(batch, view)
+        self.current, self.session, self.serving = proposal, session, serving
         self.counts.commits += 1
         return self._decide("commit", plan.reason, figures, start), self._all(outputs)
 
@@ -182,18 +179,20 @@ class Stream:
             BundleError: the state belongs to another bundle.
         """
         if state.bundle != self.model.bundle.hash:
-            raise BundleError("this state was adapted from another bundle, so it cannot be restored")
-        self._swap(state)
+            raise BundleError(
+                "this state was adapted from another bundle, so it cannot be restored"
+            )
+        self._serve(state)
 
-    def _swap(self, state: State) -> None:
+    def _serve(self, state: State) -> None:
         self.session, self.serving = self.model.serve(state)
         self.current = state
 
-    def _probe(self, batch: Array) -> float:
-        """Largest difference between the served session and the batch graph, relative to the output."""
+    def _probe(self, session: InferSession, state: State, batch: Array) -> float:
+        """Largest difference between a session and the batch graph, relative to the output."""
         primary = self.model.bundle.manifest.primary
-        want = self.model.adapting.run("batch", batch, self.current.slots, alpha=0.0)
-        got = self.session.run(batch)[primary]
+        want = self.model.adapting.run("batch", batch, state.slots, alpha=0.0)
+        got = session.run(batch)[primary]
         expected = want.outputs[primary]
         scale = max(1.0, float(np.abs(expected).max()))
         return float(np.abs(got - expected).max()) / scale
@@ -207,6 +206,14 @@ class Stream:
     ) -> Decision:
         timed = {**figures, "adapt_ms": (time.perf_counter() - start) * 1e3}
         return Decision(action, reason, self.serving, self.current.step, timed)
+
+    def _in_force(self, batch: Array, view: Step) -> list[Prediction]:
+        """What the state in force says of a batch; of the source state, the frozen view has said it."""
+        if self.current is self.origin:
+            return self._all(view.outputs)
+        return self._all(
+            self.model.adapting.run("batch", batch, self.current.slots, alpha=0.0).outputs
+        )
 
     def _all(self, outputs: Mapping[str, Array]) -> list[Prediction]:
         n = len(next(iter(outputs.values())))
@@ -229,6 +236,22 @@ def prediction(bundle: Bundle, outputs: Mapping[str, Array], latency_s: float) -
     return Prediction(outputs, probabilities, entropy, latency_s, "")
 
 
+def unfit(proposal: State, base: State) -> str:
+    """Why a proposal cannot be served, empty if it can; ``State.child`` says the same, but not all use it."""
+    for name, old in base.slots.items():
+        new = proposal.slots.get(name)
+        if new is old:
+            continue
+        if new is None or new.shape != old.shape or new.dtype != old.dtype:
+            return f"slot {name} is missing, or of another shape or type"
+        if not np.isfinite(new).all():
+            return f"the new value of slot {name} is not finite"
+    for name, new in proposal.memory.items():
+        if not np.isfinite(new).all():
+            return f"the new value of memory {name} is not finite"
+    return ""
+
+
 def check_needs(adapter: Any, bundle: Bundle) -> None:
     """Refuse an adapter that needs graphs which the bundle lacks, before the first frame."""
     missing = sorted(set(adapter.needs) - set(bundle.manifest.provides))
@@ -241,4 +264,4 @@ def check_needs(adapter: Any, bundle: Bundle) -> None:
         )
 
 
-__all__ = ["Counts", "Model", "Step", "Stream", "check_needs", "prediction"]
+__all__ = ["Counts", "Model", "Step", "Stream", "check_needs", "prediction", "unfit"]
