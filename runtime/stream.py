@@ -11,7 +11,7 @@ import numpy as np
 
 from tta import registry
 from tta.bundle import Bundle
-from tta.errors import BundleError, TtaError
+from tta.errors import BundleError, StateError, TtaError
 from tta.governor import Governor, Mode
 from tta.monitor import Monitor
 from tta.protocols import Adapter
@@ -97,8 +97,12 @@ class Stream:
         self.preprocess = build(manifest.preprocess, manifest.input)
         self.buffer = FrameBuffer(self.batch)
         self.origin: State = self.method.init(manifest, bundle.source_slots)
-        self.current: State = self.state or self.origin
-        self.session, self.serving = self.model.serve(self.current)
+        self.restored = False  # whether the governor has yet to see the stream that a state is for
+        self.current: State = self.origin
+        if self.state is None:
+            self._serve(self.origin)
+        else:
+            self.restore(self.state)
 
     def collect(self, x: Array) -> None:
         """Put a bare model input into the buffer, as the next frame of the stream."""
@@ -149,7 +153,8 @@ class Stream:
                 self.counts.resets += 1
                 action = "reset"
             return self._decide(action, plan.reason, figures, start), self._in_force(batch, view)
-        base = self.origin if plan.action == "restart" else self.current
+        anew = plan.action == "restart" and not self.restored
+        base, self.restored = self.origin if anew else self.current, False
         try:
             proposal, outputs = self.method.adapt(base, batch, run)
         except ValueError as error:  # a slot that is not finite, or of another shape
@@ -173,16 +178,25 @@ class Stream:
         return self._decide("commit", plan.reason, figures, start), self._all(outputs)
 
     def restore(self, state: State) -> None:
-        """Serve a saved state of this bundle.
+        """Serve a saved state of this bundle, and go on from it.
+
+        The governor has not seen the stream that the state is for, so where it would begin at the source, it
+        begins at this state. A stream that turns out to be as the source resets it nevertheless.
 
         Raises:
-            BundleError: the state belongs to another bundle.
+            StateError: the state belongs to another bundle, or another method made it.
         """
         if state.bundle != self.model.bundle.hash:
-            raise BundleError(
-                "this state was adapted from another bundle, so it cannot be restored"
+            raise StateError(
+                "this state was adapted from another bundle: use the bundle it came from"
+            )
+        if state.adapter != self.origin.adapter and self.guard.mode != "off":
+            raise StateError(
+                f"adapter {state.adapter!r} made this state, and {self.origin.adapter!r} cannot go on "
+                f"from it: choose {state.adapter!r}, or turn the governor off to serve it as it is"
             )
         self._serve(state)
+        self.restored = state is not self.origin
 
     def _serve(self, state: State) -> None:
         self.session, self.serving = self.model.serve(state)
