@@ -40,7 +40,7 @@ clean:
 TORCH = torch==2.13.0
 TORCH_INDEX = https://download.pytorch.org/whl/cpu
 
-.venv/.dev: pyproject.toml Makefile .venv/.runtime
+.venv/.dev: pyproject.toml Makefile | .venv/bin/python
 	$(PIP) install $(TORCH)+cpu 2> /dev/null || $(PIP) install $(TORCH) --extra-index-url $(TORCH_INDEX)
 	$(PIP) install -e '.[dev]'
-	touch $@
+	touch .venv/.runtime $@

@@ -115,7 +115,7 @@ def entropy_of(logits: Array) -> Array:
     """Entropy in nats of softmax(logits) ``(N, K)``, ``(N,)``.
 
     >>> import numpy as np
-    >>> float(entropy_of(np.zeros((1, 4), np.float32))[0].round(4))
+    >>> round(float(entropy_of(np.zeros((1, 4), np.float32))[0]), 4)
     1.3863
     """
     shifted = logits - logits.max(-1, keepdims=True)

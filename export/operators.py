@@ -6,7 +6,7 @@ the inputs become constants. Shapes are inferred node by node, so that gradient 
 >>> op = Operators()
 >>> x = op.input("x", np.float32, ["N", 3])
 >>> op.Mul(x, 2.0).shape
-Shape(['N', 3])
+Shape([SymbolicDim('N'), 3])
 """
 
 from __future__ import annotations

@@ -30,7 +30,9 @@ def save_state(path: str | Path, state: State, bundle: Bundle) -> None:
         StateError: the state belongs to another bundle, or the folder cannot be written.
     """
     if state.bundle != bundle.hash:
-        raise StateError("the state was adapted from another bundle, so it is not saved with this one")
+        raise StateError(
+            "the state was adapted from another bundle, so it is not saved with this one"
+        )
     tensors = {
         f"slots/{name}": np.asarray(value)
         for name, value in state.slots.items()
@@ -73,7 +75,9 @@ def load_state(path: str | Path, bundle: Bundle) -> State:
             continue
         known = slots.get(name)
         if kind != "slots" or known is None or known.shape != value.shape:
-            raise StateError(f"{path} holds {key!r} {value.shape}, which fits no slot of the bundle")
+            raise StateError(
+                f"{path} holds {key!r} {value.shape}, which fits no slot of the bundle"
+            )
         slots[name] = value
     try:
         step = int(metadata["step"])
@@ -88,7 +92,9 @@ def load_state(path: str | Path, bundle: Bundle) -> State:
         metadata.get("parent", ""),
     )
     if state.hash != metadata.get("hash"):
-        raise StateError(f"{path} is damaged (its hash differs): restore another, or start from source")
+        raise StateError(
+            f"{path} is damaged (its hash differs): restore another, or start from source"
+        )
     if not all(np.isfinite(v).all() for v in state.slots.values()):
         raise StateError(f"{path} holds NaN or infinity; restore another, or start from source")
     return state

@@ -37,7 +37,7 @@ def test_jsonl_record(tmp_path):
         "stream": "cam", "seq": 7, "t_s": 1.5, "source": "npz://a.npz", "label": 3,
         "predicted": 1, "confidence": 0.75, "entropy": 0.56, "latency_s": 0.004, "state": "abc",
         "served": "batch-post", "skipped": "",
-        "drift": {"level": "warn", "scores": {"entropy": 0.5, "shift": None}},
+        "drift": {"level": "warn", "scores": {"entropy": 0.5, "shift": None}, "layers": {}},
         "decision": {
             "action": "commit", "reason": "entropy fell", "step": 4, "state": "def",
             "figures": {"gain": 0.5, "x": None},

@@ -148,9 +148,7 @@ def _frozen(stream: Stream, frames: list[Frame]) -> list[int]:
     ]
 
 
-def _count(
-    tally: Tally, result: Result, frozen: int, recent: deque[tuple[bool, bool]]
-) -> None:
+def _count(tally: Tally, result: Result, frozen: int, recent: deque[tuple[bool, bool]]) -> None:
     label = result.frame.meta["label"]
     assert result.prediction is not None
     wrong = (frozen != label, result.prediction.label != label)
