@@ -17,6 +17,7 @@ from tta.monitor import Monitor
 from tta.protocols import Adapter
 from tta.records import Array, Decision, Frame, Prediction, State, Step, content_hash
 from tta.runtime.buffer import FrameBuffer
+from tta.runtime.options import fit
 from tta.runtime.preprocess import build
 from tta.runtime.session import AdaptSession, InferSession
 
@@ -77,6 +78,8 @@ class Stream:
     metrics: list[str] | None = None
     state: State | None = None
     counts: Counts = field(default_factory=Counts)
+    session: InferSession = field(init=False)
+    serving: str = field(init=False)
 
     def __post_init__(self) -> None:
         bundle = self.model.bundle
@@ -84,9 +87,7 @@ class Stream:
         if self.batch < 1:
             raise TtaError(f"a batch holds at least one frame, but batch is {self.batch}")
         given, guard = self.adapter, self.governor
-        self.method: Adapter = (
-            registry.build("tta.adapters", given) if isinstance(given, str) else given
-        )
+        self.method: Adapter = make_adapter(given) if isinstance(given, str) else given
         check_needs(self.method, bundle)
         self.guard = (
             Governor(manifest, self.model.calibration, guard, self.batch)
@@ -160,20 +161,25 @@ class Stream:
         except ValueError as error:  # a slot that is not finite, or of another shape
             return self._roll_back(str(error), figures, start), self._in_force(batch, view)
         reason = unfit(proposal, base)
-        if not reason:
-            reason, checked = self.guard.veto(proposal, outputs, view)
-            figures.update(checked)
         if reason:
             return self._roll_back(reason, figures, start), self._in_force(batch, view)
         if proposal.slots is base.slots and base is self.current:
             decision = self._decide("hold", "the method changed nothing", figures, start)
             return decision, self._all(outputs)
-        session, serving = self.model.serve(proposal)
-        figures["probe"] = self._probe(session, proposal, batch[:PROBE_FRAMES])
+        # what the served session will say of these frames; a few suffice where nothing is checked
+        checked = batch if self.guard.mode == "auto" else batch[:PROBE_FRAMES]
+        after = run("batch", checked, proposal.slots, alpha=0.0)
+        reason, measured = self.guard.veto(after, view)
+        figures.update(measured)
+        if reason:
+            return self._roll_back(reason, figures, start), self._in_force(batch, view)
+        before, session, serving = self.current, self.session, self.serving
+        self._serve(proposal)
+        figures["probe"] = self._probe(batch[:PROBE_FRAMES], after)
         if not figures["probe"] <= PROBE_TOLERANCE:
+            self.current, self.session, self.serving = before, session, serving
             reason = "the served session disagrees with the step graph"
             return self._roll_back(reason, figures, start), self._in_force(batch, view)
-        self.current, self.session, self.serving = proposal, session, serving
         self.counts.commits += 1
         return self._decide("commit", plan.reason, figures, start), self._all(outputs)
 
@@ -202,12 +208,11 @@ class Stream:
         self.session, self.serving = self.model.serve(state)
         self.current = state
 
-    def _probe(self, session: InferSession, state: State, batch: Array) -> float:
-        """Largest difference between a session and the batch graph, relative to the output."""
+    def _probe(self, batch: Array, after: Step) -> float:
+        """Largest difference between the served session and the batch graph, relative to the output."""
         primary = self.model.bundle.manifest.primary
-        want = self.model.adapting.run("batch", batch, state.slots, alpha=0.0)
-        got = session.run(batch)[primary]
-        expected = want.outputs[primary]
+        expected = after.outputs[primary][: len(batch)]
+        got = self.session.run(batch)[primary]
         scale = max(1.0, float(np.abs(expected).max()))
         return float(np.abs(got - expected).max()) / scale
 
@@ -266,6 +271,21 @@ def unfit(proposal: State, base: State) -> str:
     return ""
 
 
+def make_adapter(text: str) -> Adapter:
+    """The adapter that ``name?option=value`` names, each option of the type that its class says.
+
+    Raises:
+        NotFoundError: unknown name or option.
+        TtaError: a value of the wrong type, or the class is no adapter.
+    """
+    name, _, query = text.partition("?")
+    made = registry.load("tta.adapters", name)
+    adapter: Adapter = made(**fit(made, f"adapter {name!r}", [], query, {}, TtaError))
+    if missing := [member for member in ("needs", "init", "adapt") if not hasattr(adapter, member)]:
+        raise TtaError(f"{name!r} is no adapter: it has no {', '.join(missing)}")
+    return adapter
+
+
 def check_needs(adapter: Any, bundle: Bundle) -> None:
     """Refuse an adapter that needs graphs which the bundle lacks, before the first frame."""
     missing = sorted(set(adapter.needs) - set(bundle.manifest.provides))
@@ -278,4 +298,13 @@ def check_needs(adapter: Any, bundle: Bundle) -> None:
         )
 
 
-__all__ = ["Counts", "Model", "Step", "Stream", "check_needs", "prediction", "unfit"]
+__all__ = [
+    "Counts",
+    "Model",
+    "Step",
+    "Stream",
+    "check_needs",
+    "make_adapter",
+    "prediction",
+    "unfit",
+]

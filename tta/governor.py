@@ -24,7 +24,7 @@ from tta import registry
 from tta.errors import TtaError
 from tta.manifest import Manifest
 from tta.monitor import threshold
-from tta.records import Array, Moments, State, Step
+from tta.records import Array, Moments, Step
 from tta.statistics import blend, distance
 
 Mode = Literal["auto", "always", "off"]
@@ -107,20 +107,21 @@ class Governor:
         figures = {"from_source": source, "threshold": noise}
         return Plan("hold", "the stream is back at the source", figures)
 
-    def veto(
-        self, proposal: State, outputs: Mapping[str, Array], view: Step
-    ) -> tuple[str, dict[str, float]]:
+    def veto(self, after: Step, view: Step) -> tuple[str, dict[str, float]]:
         """Why a proposal must not be committed (empty if it may), with the checks' figures.
 
         A check that raises vetoes: it never lets through.
+
+        Args:
+            after: the batch under the proposed slots, as it would be served.
+            view: the batch under the source slots.
         """
         figures: dict[str, float] = {}
         if self.mode == "always":
             return "", figures
-        primary = self._manifest.primary
         for name, check in self._checks.items():
             try:
-                figures[name] = check.figure(outputs, view, primary)
+                figures[name] = check.figure(after, view, self._manifest.primary)
                 reason: str = check.veto(figures[name])
             except Exception as error:
                 reason = f"check {name} failed: {error}"

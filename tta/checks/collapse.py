@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from tta.records import Array, Step
@@ -20,9 +18,9 @@ class Collapse:
     with one class too, and passes.
     """
 
-    def figure(self, adapted: Mapping[str, Array], frozen: Step, primary: str) -> float:
+    def figure(self, adapted: Step, frozen: Step, primary: str) -> float:
         """Share of the frozen view's effective classes, capped at 1."""
-        ours = _classes(adapted[primary])
+        ours = _classes(adapted.outputs[primary])
         theirs = _classes(frozen.outputs[primary])
         return float(min(1.0, ours / theirs))
 
