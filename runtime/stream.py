@@ -173,13 +173,12 @@ class Stream:
         figures.update(measured)
         if reason:
             return self._roll_back(reason, figures, start), self._in_force(batch, view)
-        before, session, serving = self.current, self.session, self.serving
-        self._serve(proposal)
-        figures["probe"] = self._probe(batch[:PROBE_FRAMES], after)
+        session, serving = self.model.serve(proposal)  # in force once it has passed its probe
+        figures["probe"] = self._probe(session, batch[:PROBE_FRAMES], after)
         if not figures["probe"] <= PROBE_TOLERANCE:
-            self.current, self.session, self.serving = before, session, serving
             reason = "the served session disagrees with the step graph"
             return self._roll_back(reason, figures, start), self._in_force(batch, view)
+        self.current, self.session, self.serving = proposal, session, serving
         self.counts.commits += 1
         return self._decide("commit", plan.reason, figures, start), self._all(outputs)
 
@@ -208,11 +207,11 @@ class Stream:
         self.session, self.serving = self.model.serve(state)
         self.current = state
 
-    def _probe(self, batch: Array, after: Step) -> float:
-        """Largest difference between the served session and the batch graph, relative to the output."""
+    def _probe(self, session: InferSession, batch: Array, after: Step) -> float:
+        """Largest difference between a session and the batch graph, relative to the output."""
         primary = self.model.bundle.manifest.primary
         expected = after.outputs[primary][: len(batch)]
-        got = self.session.run(batch)[primary]
+        got = session.run(batch)[primary]
         scale = max(1.0, float(np.abs(expected).max()))
         return float(np.abs(got - expected).max()) / scale
 
