@@ -18,13 +18,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 from tta.bundle import Bundle
-from tta.errors import FrameError, TtaError
-from tta.protocols import Sink, Source
+from tta.errors import FrameError, SourceError, TtaError
+from tta.protocols import Adapter, Sink, Source
 from tta.records import Array, Frame, Prediction, Result
+from tta.runtime.redaction import redact
 from tta.runtime.sink_uri import open_sink
 from tta.runtime.source_uri import open_source
 from tta.runtime.stream import Model, Stream
@@ -64,9 +66,17 @@ def advance(stream: Stream, frame: Frame, serve: Serve = "stream") -> Iterator[R
 
 
 def adapt_and_serve(stream: Stream) -> Iterator[Result]:
-    """Adapt on the buffered frames and answer them with the outputs of that step."""
+    """Adapt on the buffered frames and answer them with the outputs of that step.
+
+    What is left at a stream's end is less than a batch, and the governor's thresholds hold for whole
+    ones: under ``auto`` it is answered with the committed state.
+    """
     frames, batch = stream.buffer.take()
-    decision, predictions = stream.adapt(batch)
+    decision = None
+    if len(batch) < stream.batch and stream.guard.mode == "auto":
+        predictions = [stream.predict(x) for x in batch]
+    else:
+        decision, predictions = stream.adapt(batch)
     when = getattr(stream.method, "predict_with", "pre")
     for frame, prediction in zip(frames, predictions):
         served = replace(prediction, state=stream.serving, served=f"batch-{when}")
@@ -97,7 +107,7 @@ def results(
 def run(
     bundle: Bundle | str | Path,
     sources: str | Source | Sequence[str | Source],
-    adapter: str = "nhl",
+    adapter: str | Adapter = "nhl",
     sinks: str | Sink | Sequence[str | Sink] = "null",
     *,
     serve: Serve = "stream",
@@ -107,40 +117,54 @@ def run(
 ) -> list[Stream]:
     """Run a bundle over sources into sinks; returns the streams with their final states.
 
+    Where a source is live, Ctrl-C is the end of the run, and the states are returned as at any other.
+
     Args:
         bundle: bundle, or path of one.
         sources: one or several source URIs or objects; each gets a stream of its own.
-        adapter: ``name?option=value``.
+        adapter: ``name?option=value``, or an adapter object.
         sinks: one or several sink names or objects; each sees every result.
         serve: ``stream`` or ``batch``, see ``advance``.
         threads: inference threads.
         limit: frames a source at most.
         **stream: further options of ``Stream``: ``batch``, ``governor``, ``metrics``, ``state``.
+
+    Raises:
+        SourceError: a source has no frame, or cannot be read.
     """
     model = Model(bundle if isinstance(bundle, Bundle) else Bundle(bundle), threads)
     given = [sources] if isinstance(sources, str | Source) else list(sources)
     outs = [sinks] if isinstance(sinks, str | Sink) else list(sinks)
     with ExitStack() as stack:
         pairs: list[tuple[Stream, Iterable[Frame]]] = []
+        live = False
         for k, each in enumerate(given):
             source = open_source(each) if isinstance(each, str) else each
             name = f"stream-{k}" if len(given) > 1 else ""
             frames: Iterable[Frame] = stack.enter_context(source)
-            pairs.append((Stream(model, adapter, name, **stream), _first(frames, limit)))
+            what = redact(each) if isinstance(each, str) else type(each).__name__
+            pairs.append((Stream(model, adapter, name, **stream), _first(frames, limit, what)))
+            live = live or source.live
         opened = [open_sink(s) if isinstance(s, str) else s for s in outs]
         for sink in opened:
             stack.callback(sink.close)
-        for result in results(pairs, serve):
-            for sink in opened:
-                sink.write(result)
+        try:
+            for result in results(pairs, serve):
+                for sink in opened:
+                    sink.write(result)
+        except KeyboardInterrupt:  # the one way in which a live source ends
+            if not live:
+                raise
     return [stream for stream, _ in pairs]
 
 
-def _first(frames: Iterable[Frame], limit: int | None) -> Iterator[Frame]:
-    for k, frame in enumerate(frames):
-        if limit is not None and k >= limit:
-            return
+def _first(frames: Iterable[Frame], limit: int | None, what: str) -> Iterator[Frame]:
+    """The first frames, at least one; asks for none beyond the limit, since a live source may wait for it."""
+    frame = None
+    for frame in islice(frames, limit):
         yield frame
+    if frame is None:
+        raise SourceError(f"{what} ended without a single frame")
 
 
 __all__ = ["Array", "Prediction", "Serve", "adapt_and_serve", "advance", "results", "run"]
