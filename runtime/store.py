@@ -2,14 +2,18 @@
 
 A file holds the slots that differ from the source and the method's memory, as ``slots/<name>`` and
 ``memory/<name>``, and in its metadata ``format`` (``tta-state``), ``schema``, ``bundle``, ``adapter``,
-``step``, ``parent`` and ``hash``. It is written beside its target, flushed to the disk and then renamed
-over it, so that after a power cut either the old state or the new one is there, whole.
+``step``, ``parent``, ``hash`` (of all slots and memory) and ``seal`` (of the other entries). It is
+written beside its target, flushed to the disk and then renamed over it, so that after a power cut
+either the old state or the new one is there, whole.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +25,7 @@ from tta.errors import StateError
 from tta.records import Array, State, frozen
 
 FORMAT, SCHEMA = "tta-state", 1
+_ENTRIES = {"format", "schema", "bundle", "adapter", "step", "parent", "hash", "seal"}
 
 
 def save_state(path: str | Path, state: State, bundle: Bundle) -> None:
@@ -39,20 +44,27 @@ def save_state(path: str | Path, state: State, bundle: Bundle) -> None:
         if not np.array_equal(value, bundle.source_slots[name])
     }
     tensors.update({f"memory/{name}": np.asarray(value) for name, value in state.memory.items()})
-    metadata = {
-        "format": FORMAT,
-        "schema": str(SCHEMA),
-        "bundle": state.bundle,
-        "adapter": state.adapter,
-        "step": str(state.step),
-        "parent": state.parent,
-        "hash": state.hash,
-    }
-    target = Path(path)
+    target = check_target(path)
     try:
-        _replace(target, save(tensors, metadata))
+        _replace(target, save(tensors, _metadata(state)))
     except OSError as error:
         raise StateError(f"the state cannot be written to {target}: {error.strerror}") from error
+
+
+def check_target(path: str | Path) -> Path:
+    """The path of a state to write; whoever runs for hours first wants to know now whether it will do.
+
+    Raises:
+        StateError: it is a folder, or in a folder that does not exist.
+    """
+    target = Path(path)
+    if target.is_dir():
+        raise StateError(f"the state cannot be written to {target}: it is a folder")
+    if not target.parent.is_dir():
+        raise StateError(
+            f"the state cannot be written to {target}: there is no folder {target.parent}"
+        )
+    return target
 
 
 def load_state(path: str | Path, bundle: Bundle) -> State:
@@ -62,9 +74,9 @@ def load_state(path: str | Path, bundle: Bundle) -> State:
         StateError: absent, damaged, newer, of another bundle, or with slots that the bundle lacks.
     """
     tensors, metadata = _read(Path(path))
-    if metadata.get("bundle") != bundle.hash:
+    if metadata["bundle"] != bundle.hash:
         raise StateError(
-            f"{path} was adapted from bundle {metadata.get('bundle', '?')[:12]}, but this is "
+            f"{path} was adapted from bundle {metadata['bundle'][:12]}, but this is "
             f"{bundle.hash[:12]} ({bundle.manifest.name}): use the bundle it came from"
         )
     slots, memory = dict(bundle.source_slots), {}
@@ -74,30 +86,49 @@ def load_state(path: str | Path, bundle: Bundle) -> State:
             memory[name] = value
             continue
         known = slots.get(name)
-        if kind != "slots" or known is None or known.shape != value.shape:
+        if (
+            kind != "slots"
+            or known is None
+            or (known.shape, known.dtype) != (value.shape, value.dtype)
+        ):
             raise StateError(
-                f"{path} holds {key!r} {value.shape}, which fits no slot of the bundle"
+                f"{path} holds {key!r}, {value.dtype}{value.shape}, which fits no slot of the bundle"
             )
         slots[name] = value
-    try:
-        step = int(metadata["step"])
-    except (KeyError, ValueError) as error:
-        raise StateError(f"{path} has no step number; it is damaged") from error
     state = State(
         bundle.hash,
-        metadata.get("adapter", ""),
+        metadata["adapter"],
         frozen(slots),
         frozen(memory),
-        step,
-        metadata.get("parent", ""),
+        int(metadata["step"]),
+        metadata["parent"],
     )
-    if state.hash != metadata.get("hash"):
+    if state.hash != metadata["hash"]:
         raise StateError(
             f"{path} is damaged (its hash differs): restore another, or start from source"
         )
-    if not all(np.isfinite(v).all() for v in state.slots.values()):
+    if not all(np.isfinite(v).all() for v in (*state.slots.values(), *state.memory.values())):
         raise StateError(f"{path} holds NaN or infinity; restore another, or start from source")
     return state
+
+
+def _metadata(state: State) -> dict[str, str]:
+    entries = {
+        "format": FORMAT,
+        "schema": str(SCHEMA),
+        "bundle": state.bundle,
+        "adapter": state.adapter,
+        "step": str(state.step),
+        "parent": state.parent,
+        "hash": state.hash,
+    }
+    return {**entries, "seal": _seal(entries)}
+
+
+def _seal(entries: Mapping[str, str]) -> str:
+    """sha256 over all entries but the seal itself; the state's hash is among them."""
+    covered = sorted((k, v) for k, v in entries.items() if k != "seal")
+    return hashlib.sha256(json.dumps(covered).encode()).hexdigest()
 
 
 def _read(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
@@ -113,6 +144,10 @@ def _read(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
         raise StateError(f"{path} is a safetensors file, but no state of tta")
     if not metadata.get("schema", "").isdecimal() or int(metadata["schema"]) > SCHEMA:
         raise StateError(f"{path} has a newer schema than this tta reads: upgrade tta-edge")
+    if metadata.keys() != _ENTRIES or metadata["seal"] != _seal(metadata):
+        raise StateError(
+            f"{path} is damaged (its metadata were changed): restore another, or start from source"
+        )
     return tensors, metadata
 
 
