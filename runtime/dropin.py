@@ -52,9 +52,12 @@ class Session:
     ) -> None:
         bundle = path if isinstance(path, Bundle) else Bundle(path)
         threads = getattr(sess_options, "intra_op_num_threads", 0) or 1
-        others = [p for p in providers or () if p != "CPUExecutionProvider"]
+        names = [p if isinstance(p, str) else p[0] for p in providers or ()]  # or (name, options)
+        others = [name for name in names if name != "CPUExecutionProvider"]
         if others:
-            raise TtaError(f"only CPUExecutionProvider serves bundles today, but got {others}")
+            raise TtaError(
+                f"only CPUExecutionProvider serves bundles today, not {', '.join(others)}"
+            )
         self._stream = Stream(
             Model(bundle, threads), adapter, batch=batch, governor=governor, state=state
         )
@@ -77,7 +80,7 @@ class Session:
         stream = self._stream
         found: list[Array] = stream.session.onnx.run(output_names, dict(input_feed), run_options)
         spec = stream.model.bundle.manifest.input
-        batch = np.asarray(input_feed[spec.name])
+        batch = np.array(input_feed[spec.name])  # a copy: callers may refill their array
         try:
             check_batch(batch, spec.sample, spec.dtype)
         except FrameError:
@@ -85,9 +88,9 @@ class Session:
             return found
         for x in batch:
             stream.collect(x)
-        if stream.buffer.full:
-            _, inputs = stream.buffer.take()
-            self.last, _ = stream.adapt(inputs)
+            if stream.buffer.full:
+                _, inputs = stream.buffer.take()
+                self.last, _ = stream.adapt(inputs)
         return found
 
     @property
