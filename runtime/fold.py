@@ -34,25 +34,35 @@ def fold(bundle: Bundle, state: State | None, path: str | Path) -> Path:
     """
     target = Path(path)
     slots = bundle.source_slots if state is None else state.slots
-    with tempfile.TemporaryDirectory(dir=_folder(target), prefix=".fold-") as scratch:
-        draft = Path(scratch) / "model.onnx"
-        made = options()
-        made.optimized_model_filepath = str(draft)
-        made.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
-        weights = {**load_file(bundle.path / "weights.safetensors"), **slots}
-        names = list(bundle.manifest.external["infer"])
-        values = [ort.OrtValue.ortvalue_from_numpy(weights[name]) for name in names]
-        made.add_external_initializers(names, values)  # else the draft would point at files
-        ort.InferenceSession(str(bundle.graph("infer")), made, providers=["CPUExecutionProvider"])
-        draft.write_bytes(_standard_opset(draft.read_bytes()))
-        _check(bundle, slots, draft)
-        draft.replace(target)
+    try:
+        with tempfile.TemporaryDirectory(dir=_folder(target), prefix=".fold-") as scratch:
+            draft = Path(scratch) / "model.onnx"
+            _write(bundle, slots, draft)
+            _check(bundle, slots, draft)
+            draft.replace(target)
+    except OSError as error:
+        raise TtaError(f"cannot write {target}: {error.strerror or error}") from error
     return target
+
+
+def _write(bundle: Bundle, slots: Mapping[str, Array], draft: Path) -> None:
+    """Have onnxruntime write the model that it would run."""
+    made = options()
+    made.optimized_model_filepath = str(draft)
+    made.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    weights = {**load_file(bundle.path / "weights.safetensors"), **slots}
+    names = list(bundle.manifest.external["infer"])
+    values = [ort.OrtValue.ortvalue_from_numpy(weights[name]) for name in names]
+    made.add_external_initializers(names, values)  # else the draft would point at files
+    ort.InferenceSession(str(bundle.graph("infer")), made, providers=["CPUExecutionProvider"])
+    draft.write_bytes(_standard_opset(draft.read_bytes()))
 
 
 def _folder(target: Path) -> Path:
     if not target.parent.is_dir():
         raise TtaError(f"cannot write {target}: there is no folder {target.parent}")
+    if target.is_dir():
+        raise TtaError(f"cannot write {target}: it is a folder")
     return target.parent
 
 
