@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import inspect
 import json
+import os
 import sys
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +46,12 @@ def export_command(given: argparse.Namespace) -> None:
     if given.objectives:
         options["objectives"] = given.objectives.split(",")
     options["overwrite"] = given.overwrite or options.get("overwrite", False)
+    known = inspect.signature(to_bundle).parameters
+    if unknown := sorted(options.keys() - known.keys()):
+        raise ExportError(
+            f"{given.factory} returned unknown options {', '.join(unknown)}; to_bundle takes "
+            f"{', '.join(list(known)[3:])}"
+        )
     exported = to_bundle(model, example, given.output, **options)
 
     console = Console()
@@ -71,16 +81,14 @@ def export_command(given: argparse.Namespace) -> None:
 def _made(name: str) -> tuple[Any, Any, dict[str, Any]]:
     """Call the factory ``pkg.mod:function``."""
     module_name, colon, function = name.partition(":")
-    if not colon:
+    if not colon or not module_name.strip(".") or module_name.startswith("."):
         raise ExportError(f"the model is named pkg.mod:factory, but got {name!r}")
-    sys.path.insert(0, str(Path.cwd()))
+    here = str(Path.cwd())  # a console script does not have it there
+    sys.path.insert(0, here)
     try:
-        factory = getattr(importlib.import_module(module_name), function)
-    except (ImportError, AttributeError) as error:
-        raise ExportError(f"cannot load {name!r}: {error}") from error
+        made = _function(name, module_name, function)()
     finally:
-        sys.path.pop(0)
-    made = factory()
+        sys.path.remove(here)
     if not isinstance(made, tuple) or len(made) not in (2, 3):
         raise ExportError(
             f"{name} must return (model, example) or (model, example, options), but returned "
@@ -89,22 +97,38 @@ def _made(name: str) -> tuple[Any, Any, dict[str, Any]]:
     return made[0], made[1], dict(made[2]) if len(made) == 3 else {}
 
 
-def _samples(path: str) -> Array:
+def _function(name: str, module: str, function: str) -> Callable[[], Any]:
     try:
-        with np.load(path, allow_pickle=False) as data:
+        found = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise ExportError(f"cannot load {name!r}: {error}") from error
+    if not callable(found):
+        raise ExportError(f"{name} must be a function, but is a {type(found).__name__}")
+    return found  # type: ignore[no-any-return]
+
+
+def _samples(path: str) -> Array:
+    """The array of an .npy file, or of an .npz file the one called ``samples``, else the first."""
+    try:
+        data = np.load(path, allow_pickle=False)
+        if isinstance(data, np.ndarray):
+            return data
+        with data:
             names = list(data.keys())
-            key = "samples" if "samples" in names else names[0]
-            found: Array = data[key]
+            found: Array = data["samples" if "samples" in names else names[0]]
             return found
-    except (OSError, ValueError, IndexError) as error:
+    except (OSError, ValueError, EOFError, IndexError, zipfile.BadZipFile) as error:
         raise ExportError(f"samples cannot be read from {path}: {error}") from error
 
 
 def _labels(text: str) -> list[str]:
-    file = Path(text)
-    if file.is_file():
-        return [line.strip() for line in file.read_text().splitlines() if line.strip()]
-    return [label.strip() for label in text.split(",")]
+    if "," in text and not os.path.isfile(text):
+        return [label.strip() for label in text.split(",")]
+    try:
+        lines = Path(text).read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise ExportError(f"labels cannot be read from {text}: {error}") from error
+    return [line.strip() for line in lines if line.strip()]
 
 
 def _json(path: str) -> dict[str, Any]:
