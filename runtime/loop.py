@@ -45,7 +45,8 @@ def advance(stream: Stream, frame: Frame, serve: Serve = "stream") -> Iterator[R
         x = stream.preprocess(frame)
     except FrameError as error:
         stream.counts.skipped += 1
-        yield Result(frame, None, stream.monitor.report(), stream.name, str(error))
+        stream.complaint = str(error)
+        yield Result(frame, None, stream.monitor.report(), stream.name, stream.complaint)
         return
     if x is None:  # a window that is not full yet
         return

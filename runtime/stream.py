@@ -97,6 +97,7 @@ class Stream:
         self.monitor = Monitor(manifest, self.model.calibration, self.metrics, self.batch)
         self.preprocess = build(manifest.preprocess, manifest.input)
         self.buffer = FrameBuffer(self.batch)
+        self.complaint = ""  # why the last skipped frame was skipped
         self.origin: State = self.method.init(manifest, bundle.source_slots)
         self.restored = False  # whether the governor has yet to see the stream that a state is for
         self.current: State = self.origin

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -21,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # the reader of our output has left, as with | head
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
         return 0
     return 0
 
@@ -100,13 +101,15 @@ def run(given: argparse.Namespace) -> None:
     from tta.bundle import Bundle
     from tta.devices.profile import load
     from tta.runtime.loop import run as run_loop
-    from tta.runtime.store import load_state, save_state
+    from tta.runtime.store import check_target, load_state, save_state
 
     profile = load(given.device)
     bundle = Bundle(given.bundle)
     state = load_state(given.state, bundle) if given.state else None
     if given.save_state and len(given.source) > 1:
         raise TtaError("--save-state keeps the state of one stream: name one source")
+    if given.save_state:
+        check_target(given.save_state)
     streams = run_loop(
         bundle,
         given.source,
@@ -130,6 +133,9 @@ def run(given: argparse.Namespace) -> None:
         )
     if given.save_state:
         save_state(given.save_state, streams[0].current, bundle)
+    for stream in streams:
+        if stream.counts.skipped == stream.counts.frames:
+            raise TtaError(f"no frame could be used, the last because {stream.complaint}")
 
 
 def _demo(p: argparse.ArgumentParser) -> None:
@@ -185,7 +191,6 @@ def state_export(given: argparse.Namespace) -> None:
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, but is {value}")
-    return value
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, but is {text!r}")
+    return int(text)
