@@ -68,8 +68,10 @@ def demo(
         console: where to print.
     """
     console = console or Console()
-    if json_path and not Path(json_path).resolve().parent.is_dir():
+    if json_path and not Path(json_path).parent.is_dir():
         raise TtaError(f"cannot write {json_path}: there is no folder {Path(json_path).parent}")
+    if json_path and Path(json_path).is_dir():
+        raise TtaError(f"cannot write {json_path}: it is a folder")
     start = time.perf_counter()
     source = DemoStream(seed, frames)
     with as_file(files("tta.demo") / "fashion.tta") as folder:
