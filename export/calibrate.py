@@ -16,6 +16,7 @@ BATCHES = (8, 16, 32, 64)
 MIN_BATCHES = 4
 MARGIN = 1.5
 SIGMAS = 5.0
+BISECTIONS = 16  # of seven decades: to 0.01 %
 WINNER = 0.7  # mean largest soft winner-take-all share that the temperature is set to
 
 
@@ -102,7 +103,7 @@ def temperatures(
     batch = samples[:CHUNK]
     layers = sorted({s.layer for s in bundle.manifest.named("weight")})
     low, high = (dict.fromkeys(layers, 10.0**p) for p in (-3.0, 4.0))
-    for _ in range(24):
+    for _ in range(BISECTIONS):
         middle = {k: float(np.sqrt(low[k] * high[k])) for k in layers}
         inputs = {f"t_invert.{k}": v for k, v in middle.items()}
         step = session.run("step/nhl", batch, bundle.source_slots, alpha=0.0, eta=0.0, **inputs)
