@@ -153,6 +153,12 @@ def _own_initializers(graph: ir.Graph) -> None:
             if value is None or value.const_value is None or value.name is None or index == 0:
                 continue
             if value.name in taken:
+                if "Normalization" in node.op_type and value.name.endswith(".weight"):
+                    layer = value.name.removesuffix(".weight")
+                    raise ExportError(
+                        f"norm layer {layer} is used more than once, and its uses see different "
+                        "statistics: give each use a norm layer of its own in the model"
+                    )
                 copy = ir.Value(
                     name=f"{node.name}.{index}",
                     type=value.type,
