@@ -32,7 +32,7 @@ clean:
 
 # What a device has: no torch.
 .venv/.runtime: pyproject.toml | .venv/bin/python
-	$(PIP) install -e .
+	$(PIP) install -e '.[terminal]'
 	touch $@
 
 # What a developer has. PyPI's torch for x86-64 brings gigabytes of CUDA, so its CPU build comes first:

@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 from tta.errors import ExportError, MissingExtraError
 from tta.records import Array
+from tta.terminal import Terminal
 
 
 def export_command(given: argparse.Namespace) -> None:
@@ -54,26 +53,28 @@ def export_command(given: argparse.Namespace) -> None:
         )
     exported = to_bundle(model, example, given.output, **options)
 
-    console = Console()
-    table = Table(title=f"{given.output}: {exported.bundle.manifest.name}")
-    table.add_column("slots")
-    for name in ("tensors", "numbers", "ms a frame"):
-        table.add_column(name, justify="right")
-    for cost in exported.costs:
-        sizes = (str(cost.slots), f"{cost.numbers:,}") if cost.slots else ("", "")
-        table.add_row(cost.group, *sizes, f"{cost.ms:.2f}")
-    console.print(table)
-    console.print("ms: what each group adds to a step on one frame, one thread of this machine")
+    terminal = Terminal()
+    rows = [
+        (
+            cost.group,
+            *((str(cost.slots), f"{cost.numbers:,}") if cost.slots else ("", "")),
+            f"{cost.ms:.2f}",
+        )
+        for cost in exported.costs
+    ]
+    title = f"{given.output}: {exported.bundle.manifest.name}"
+    terminal.table(title, ("slots", "tensors", "numbers", "ms a frame"), rows)
+    terminal.say("ms: what each group adds to a step on one frame, one thread of this machine")
     worst = max(exported.checks, key=lambda c: c.error)
-    console.print(
+    terminal.say(
         f"{len(exported.checks)} checks against torch passed; largest error "
         f"{worst.error:.2f} of its tolerance ({worst.what}, {worst.accepted})"
     )
     if given.checks:
         for check in exported.checks:
-            console.print(f"  {check.what}: {check.error:.3f} of its tolerance, {check.accepted}")
+            terminal.say(f"  {check.what}: {check.error:.3f} of its tolerance, {check.accepted}")
     if not exported.bundle.manifest.thresholds:
-        console.print(
+        terminal.say(
             "not calibrated: without --samples drift has no threshold, so the governor adapts always"
         )
 

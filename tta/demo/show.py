@@ -11,9 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from tta.bundle import Bundle
 from tta.demo.stream import DemoStream
@@ -21,6 +18,7 @@ from tta.errors import TtaError
 from tta.records import Frame, Result
 from tta.runtime.loop import advance
 from tta.runtime.stream import Model, Stream, prediction
+from tta.terminal import Terminal
 
 CHUNK = 50  # frames that the frozen model answers at a time
 WINDOW = 200  # frames behind the running errors on the display
@@ -55,7 +53,7 @@ def demo(
     frames: int = 2000,
     batch: int = 16,
     json_path: str | None = None,
-    console: Console | None = None,
+    terminal: Terminal | None = None,
 ) -> dict[str, Any]:
     """Run the demo, print its table and return its figures.
 
@@ -65,9 +63,9 @@ def demo(
         frames: frames a segment.
         batch: frames an adaptation step.
         json_path: file for the figures.
-        console: where to print.
+        terminal: where to print.
     """
-    console = console or Console()
+    terminal = terminal or Terminal()
     if json_path and not Path(json_path).parent.is_dir():
         raise TtaError(f"cannot write {json_path}: there is no folder {Path(json_path).parent}")
     if json_path and Path(json_path).is_dir():
@@ -78,11 +76,11 @@ def demo(
         bundle = Bundle(folder)
         stream = Stream(Model(bundle), adapter, "demo", batch)
         tallies = [Tally(s.name) for s in source.segments]
-        console.print(
-            f"[bold]{bundle.manifest.name}[/] on {source.frames} Fashion-MNIST test images a segment, "
-            f"adapter [bold]{adapter}[/], no labels used, no torch"
+        terminal.say(
+            f"{bundle.manifest.name} on {source.frames} Fashion-MNIST test images a segment, "
+            f"adapter {adapter}, no labels used, no torch; live errors are of the last {WINDOW} frames"
         )
-        _stream(stream, source, tallies, console)
+        _stream(stream, source, tallies, terminal)
     seconds = time.perf_counter() - start
     report: dict[str, Any] = {
         "segments": [t.row() for t in tallies],
@@ -96,13 +94,17 @@ def demo(
         "rollbacks": stream.counts.rollbacks,
         "seconds": seconds,
     }
-    console.print(_table(tallies))
+    terminal.table(
+        "Error on labelled test images (labels are used for this table only)",
+        COLUMNS,
+        _rows(tallies),
+    )
     for tally in tallies:
         if tally.drifting > tally.frames / 2:
             top = sorted(tally.layers.items(), key=lambda item: -item[1])[:3]
             named = ", ".join(f"{layer} {score:.2f}" for layer, score in top)
-            console.print(f"{tally.name}: layers that moved most (symmetric KL, nats): {named}")
-    console.print(
+            terminal.say(f"{tally.name}: layers that moved most (symmetric KL, nats): {named}")
+    terminal.say(
         f"{stream.counts.commits} commits, {stream.counts.resets} returns to the source, "
         f"{stream.counts.rollbacks} rolled back, {len(source)} frames in {seconds:.1f} s"
     )
@@ -111,17 +113,10 @@ def demo(
     return report
 
 
-def _stream(stream: Stream, source: DemoStream, tallies: list[Tally], console: Console) -> None:
+def _stream(stream: Stream, source: DemoStream, tallies: list[Tally], terminal: Terminal) -> None:
     recent: deque[tuple[bool, bool]] = deque(maxlen=WINDOW)
-    columns = (
-        TextColumn("{task.description:12}"),
-        BarColumn(bar_width=28),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[errors]}"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress, source:
-        tasks = [progress.add_task(t.name, total=source.frames, errors="") for t in tallies]
+    names = [tally.name for tally in tallies]
+    with terminal.progress(names, source.frames) as advance_bar, source:
         chunk: list[Frame] = []
         for frame in source:
             chunk.append(frame)
@@ -132,10 +127,9 @@ def _stream(stream: Stream, source: DemoStream, tallies: list[Tally], console: C
                 tally = tallies[each.meta["segment"]]
                 for result in advance(stream, each):
                     _count(tally, result, answer, recent)
-            task = tasks[chunk[-1].meta["segment"]]
             ours, theirs = (100 * float(np.mean([r[k] for r in recent])) for k in (1, 0))
-            text = f"error of the last {WINDOW}: frozen {theirs:4.1f} %, adapted {ours:4.1f} %"
-            progress.update(task, advance=len(chunk), errors=text)
+            text = f"frozen {theirs:4.1f} %, adapted {ours:4.1f} %"
+            advance_bar(chunk[-1].meta["segment"], len(chunk), text)
             chunk = []
 
 
@@ -166,21 +160,22 @@ def _count(tally: Tally, result: Result, frozen: int, recent: deque[tuple[bool, 
             tally.worst, tally.layers = score, dict(report.layers)
 
 
-def _table(tallies: list[Tally]) -> Table:
-    table = Table(title="Error on labelled test images (labels are used for this table only)")
-    table.add_column("segment")
-    for name in ("frames", "frozen", "adapted", "gain (points)", "reported as drift"):
-        table.add_column(name, justify="right")
+COLUMNS = ("segment", "frames", "frozen", "adapted", "gain (points)", "reported as drift")
+
+
+def _rows(tallies: list[Tally]) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
     for tally in tallies:
         row = tally.row()
         gain = 100 * (row["frozen_error"] - row["adapted_error"])
-        colour = "green" if gain > 0.5 else "red" if gain < -0.5 else "default"
-        table.add_row(
-            tally.name,
-            str(tally.frames),
-            f"{100 * row['frozen_error']:.1f} %",
-            f"{100 * row['adapted_error']:.1f} %",
-            f"[{colour}]{gain:+.1f}[/]",
-            f"{100 * row['share_in_drift']:.0f} % of frames",
+        rows.append(
+            (
+                tally.name,
+                str(tally.frames),
+                f"{100 * row['frozen_error']:.1f} %",
+                f"{100 * row['adapted_error']:.1f} %",
+                f"{gain:+.1f}",
+                f"{100 * row['share_in_drift']:.0f} % of frames",
+            )
         )
-    return table
+    return rows
