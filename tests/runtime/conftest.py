@@ -1,0 +1,106 @@
+"""The demo's model and its images, clean and drifted: what a user's first stream looks like."""
+
+import dataclasses
+from importlib.resources import files
+
+import numpy as np
+import pytest
+
+from tta.bundle import Bundle
+from tta.demo.shifts import shift
+from tta.records import Frame, State
+from tta.runtime.preprocess import build
+from tta.runtime.stream import Model
+
+
+@pytest.fixture(scope="session")
+def bundle():
+    return Bundle(files("tta.demo") / "fashion.tta")
+
+
+@pytest.fixture(scope="session")
+def model(bundle):
+    return Model(bundle)
+
+
+@pytest.fixture(scope="session")
+def clean():
+    """400 images (N, 28, 28) as the model knows them."""
+    with np.load(files("tta.demo") / "fashion_test.npz") as data:
+        return data["images"][:400]
+
+
+@pytest.fixture(scope="session")
+def labels():
+    """What those images show; for the tests' eyes only."""
+    with np.load(files("tta.demo") / "fashion_test.npz") as data:
+        return data["labels"][:400]
+
+
+@pytest.fixture(scope="session")
+def drifted(clean):
+    """The same at half the contrast: far enough for the governor to adapt."""
+    return shift("contrast", clean, 2, np.random.default_rng(0))
+
+
+@pytest.fixture(scope="session")
+def inputs(bundle):
+    """Turns images into the model's input (N, 1, 28, 28)."""
+    preprocess = build(bundle.manifest.preprocess, bundle.manifest.input)
+    return lambda images: np.stack([preprocess(frame) for frame in frames(images)])
+
+
+def frames(images):
+    """A frame for each image."""
+    return [Frame(image, k / 30, k, "test") for k, image in enumerate(images)]
+
+
+class Images:
+    """A source of these images."""
+
+    def __init__(self, images, live=False):
+        self.images, self.live, self.asked, self.closed = images, live, 0, False
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        self.closed = True
+
+    def __iter__(self):
+        for frame in frames(self.images):
+            self.asked += 1
+            yield frame
+
+
+class Kept:
+    """A sink that keeps what it is given."""
+
+    def __init__(self):
+        self.results, self.closed = [], False
+
+    def write(self, result):
+        self.results.append(result)
+
+    def close(self):
+        self.closed = True
+
+
+class Method:
+    """An adapter whose state after a step is what ``change(state)`` makes of it."""
+
+    needs = frozenset({"batch"})
+
+    def __init__(self, change):
+        self.change = change
+
+    def init(self, manifest, slots):
+        return State(manifest.hash, "method", slots)
+
+    def adapt(self, state, batch, run):
+        return self.change(state), run("batch", batch, state.slots, alpha=0.0).outputs
+
+
+def with_slot(state, name, value):
+    """A state with another slot value, made without the checks of ``State.child``."""
+    return dataclasses.replace(state, slots={**state.slots, name: value}, step=state.step + 1)
