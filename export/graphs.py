@@ -7,7 +7,7 @@ slots as weights; ``batch`` and ``step`` take the slots as inputs and keep the s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -17,7 +17,7 @@ import onnx_ir as ir
 from tta import registry
 from tta.errors import NoGradientError
 from tta.export.gradient import blocked, reverse
-from tta.export.layers import Layer, Norm, Statistics
+from tta.export.layers import Layer, Norm, Statistics, along, attribute, vector
 from tta.export.layers.hebbian import Hebbian, HebbianModulation, Plasticity
 from tta.export.lift import Lifted, zero_gradient
 from tta.export.operators import OPSET, Operators, dims
@@ -85,15 +85,19 @@ class _Forward:
 
     def _copy(self, node: ir.Node, inputs: list[ir.Value | None]) -> None:
         start = len(self.op.nodes)
-        outputs = self.op.node(
-            node.op_type, inputs, dict(node.attributes), len(node.outputs), node.domain
-        )
+        outputs = self.emit(node, inputs)
         self.record(start, node.name or "")
         for old, new in zip(node.outputs, outputs):
             new.type = new.type or old.type
             if new.shape is None or any(d is None for d in dims(new)):
                 new.shape = old.shape
             self._set(old, new)
+
+    def emit(self, node: ir.Node, inputs: Sequence[ir.Value | None]) -> Sequence[ir.Value]:
+        """A copy of a node on other inputs; its outputs."""
+        return self.op.node(
+            node.op_type, inputs, dict(node.attributes), len(node.outputs), node.domain
+        )
 
     def record(self, start: int, name: str = "") -> None:
         """Put the nodes emitted since ``start`` on the tape."""
@@ -131,7 +135,7 @@ class _Forward:
         inputs = [None if i is None else self.env[i] for i in layer.node.inputs]
         inputs[1] = weight
         start = len(self.op.nodes)
-        (out,) = self.op.node(layer.node.op_type, inputs, dict(layer.node.attributes))
+        (out,) = self.emit(layer.node, inputs)
         self.record(start, layer.name)
         return out
 
@@ -260,6 +264,8 @@ class _Statistics(_Forward):
     alpha: ir.Value | None = None
     slots: dict[str, ir.Value] = field(default_factory=dict)
     moments: dict[str, Statistics] = field(default_factory=dict)
+    shared: dict[str, Any] = field(default_factory=dict)  # by kind
+    shifted: set[str] = field(default_factory=set)  # norms whose input is already shifted
     plasticity: Plasticity | None = None
     new: dict[str, ir.Value] = field(default_factory=dict)
     winners: dict[str, ir.Value] = field(default_factory=dict)
@@ -270,14 +276,53 @@ class _Statistics(_Forward):
         return self.slots[name]
 
     def _norm(self, norm: Norm, x: ir.Value) -> ir.Value:
+        op = self.op
+        kind: Any = _layer(norm.kind)
         if self.alpha is None:
-            self.alpha = self.op.input("alpha", np.float32, [])
+            self.alpha = op.input("alpha", np.float32, [])
         slots = {role: self.slot(f"{norm.name}.{role}") for role in norm.slots}
-        record, self.moments[norm.name] = _layer(norm.kind).forward(
-            self.op, norm, x, slots, self.alpha
-        )
+        if not hasattr(kind, "Shared"):
+            record, found = kind.forward(op, norm, x, slots, self.alpha)
+        else:
+            if norm.name not in self.shifted:
+                start = len(op.nodes)
+                x = op.Sub(x, along(op, op.constant(kind.origin(norm)), x, 1))
+                self.record(start, norm.name)
+            shared = self._shared(norm.kind)
+            record, found = kind.forward(op, norm, x, slots, self.alpha, shared)
+        self.moments[norm.name] = found
         self.tape.append(record)
         return record.outputs[0]
+
+    def _shared(self, kind: str) -> Any:
+        """What the layers of a kind compute in one piece, made when the first of them is met."""
+        if kind not in self.shared:
+            norms = [n for n in self.lifted.norms.values() if n.kind == kind]
+            assert self.alpha is not None
+            layer: Any = _layer(kind)
+            samples = self.env[self.lifted.input]
+            self.shared[kind] = layer.Shared(self.op, norms, self.slot, self.alpha, samples)
+        return self.shared[kind]
+
+    def emit(self, node: ir.Node, inputs: Sequence[ir.Value | None]) -> Sequence[ir.Value]:
+        """A copy of a node; a convolution's bias takes the shift that a norm behind it asks for."""
+        users = [user for user, _ in node.outputs[0].uses()]
+        norm = self.lifted.norms.get(users[0]) if len(users) == 1 else None
+        bias = node.inputs[2] if len(node.inputs) > 2 else None
+        given = vector(bias)
+        kind: Any = None if norm is None else _layer(norm.kind)
+        if (
+            norm is None
+            or node.op_type not in ("Conv", "Gemm")
+            or not hasattr(kind, "origin")
+            or (bias is not None and given is None)
+            or attribute(node, "beta", 1.0) != 1.0
+        ):
+            return super().emit(node, inputs)
+        origin = kind.origin(norm)
+        shifted = self.op.constant((0 if given is None else given) - origin)
+        self.shifted.add(norm.name)
+        return super().emit(node, [*inputs[:2], shifted])
 
     def _hebbian(self, layer: Hebbian) -> ir.Value:
         name = f"{layer.name}.weight"
@@ -303,6 +348,11 @@ class _Statistics(_Forward):
     def results(self, outputs: Mapping[str, ir.Value]) -> dict[str, ir.Value]:
         """Outputs of the graph by name: task outputs, features, moments by layer."""
         named = dict(outputs)
+        for kind, shared in self.shared.items():
+            layers = [n.name for n in self.lifted.norms.values() if n.kind == kind]
+            means = shared.true_means([self.moments[layer].mean for layer in layers])
+            for layer, mean in zip(layers, means):
+                self.moments[layer] = self.moments[layer]._replace(mean=mean)
         for layer, statistics in self.moments.items():
             for key, value in zip(("mean", "var", "count"), statistics):
                 named[f"{key}.{layer}"] = value

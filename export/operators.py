@@ -138,10 +138,12 @@ class Operators:
     def model(
         self, outputs: Mapping[str, ir.Value], name: str, functions: Sequence[ir.Function] = ()
     ) -> ir.Model:
-        """The finished graph; each output is renamed to its key, unused initializers are dropped."""
-        final = []
+        """The finished graph; each output gets its key as name, unused initializers are dropped."""
+        final: list[ir.Value] = []
         for key, value in outputs.items():
-            (result,) = self.node("Identity", [value])
+            result = value
+            if value.producer() is None or any(value is f for f in final):  # an input, or twice
+                (result,) = self.node("Identity", [value])
             result.name = key
             final.append(result)
         used = {id(i) for node in self.nodes for i in node.inputs if i is not None}

@@ -10,13 +10,14 @@ import onnx_ir as ir
 from tta.export.layers import (
     Norm,
     Statistics,
+    Vector,
     along,
     attribute,
     channel_axes,
     layer_name,
-    moments,
     vector,
 )
+from tta.export.layers._batch_statistics import BatchStatistics
 from tta.export.operators import Operators
 from tta.export.tape import Cotangents, Record
 from tta.records import Role
@@ -29,6 +30,7 @@ class BatchNorm:
     """
 
     kind = "batch_norm"
+    Shared = BatchStatistics
 
     @staticmethod
     def match(node: ir.Node) -> Norm | None:
@@ -61,42 +63,71 @@ class BatchNorm:
 
     @staticmethod
     def forward(
-        op: Operators, norm: Norm, x: ir.Value, slots: Mapping[Role, ir.Value], alpha: ir.Value
+        op: Operators,
+        norm: Norm,
+        x: ir.Value,
+        slots: Mapping[Role, ir.Value],
+        alpha: ir.Value,
+        shared: BatchStatistics | None = None,
     ) -> tuple[Record, Statistics]:
-        """Batch statistics blended with the slots, then the affine in one BatchNormalization."""
-        epsilon = norm.attributes["epsilon"]
-        batch, centred = moments(op, x, 1)
-        rest = op.Sub(1.0, alpha)
-        mean = op.Add(op.Mul(rest, slots["mean"]), op.Mul(alpha, batch.mean))
-        var = op.Add(op.Mul(rest, slots["var"]), op.Mul(alpha, batch.var))
+        """Batch statistics blended with the slots, then the affine in one BatchNormalization.
+
+        With ``shared``, x comes shifted by the source mean m⁰, for which a convolution before it pays
+        nothing (its bias), and the mean returned is shifted too. So the batch variance
+        E[x²] - E[x]² takes no pass for centring and does not cancel.
+        """
+        if shared is None:
+            return BatchNorm._alone(op, norm, x, slots, alpha)
+        (mean_part, var_part), n = shared.part(norm), shared.count(norm, x)
+        batch_mean = op.ReduceMean(x, channel_axes(x, 1), keepdims=0)
+        square = op.ReduceMean(op.Mul(x, x), channel_axes(x, 1), keepdims=0)
+        batch_var = op.Relu(op.Sub(square, op.Mul(batch_mean, batch_mean)))  # rounding: not below 0
+        mean = op.Add(mean_part, op.Mul(alpha, batch_mean))
+        var = op.Add(var_part, op.Mul(alpha, batch_var))  # with epsilon in it
         scale, bias = slots["scale"], slots["bias"]
-        y = op.BatchNormalization(x, scale, bias, mean, var, epsilon=epsilon)
+        y = op.BatchNormalization(x, scale, bias, mean, var, epsilon=0.0)
 
         def adjoint(op: Operators, node: Record, dys: Cotangents) -> Cotangents:
-            """Gradients of scale, bias and x; see the formulas beside the lines.
+            """Gradients of x, scale and bias; the formulas stand beside the lines.
 
             r = 1/√(σ² + ε), d = x - μ_b, M values a channel, sums over all but the channel.
             """
             (dy,) = dys
             assert dy is not None
             axes = channel_axes(x, 1)
-            r = op.Reciprocal(op.Sqrt(op.Add(var, epsilon)))
+            r = op.Reciprocal(op.Sqrt(var))
             sum_dy = op.ReduceSum(dy, axes, keepdims=0)  # Σ dy = dL/dbias
-            sum_dyd = op.ReduceSum(op.Mul(dy, centred), axes, keepdims=0)  # Σ dy·d
-            # dL/dscale = Σ dy·(x - μ)·r, and x - μ = d + (μ_b - μ)
-            offset = op.Sub(batch.mean, mean)
-            dscale = op.Mul(r, op.Add(sum_dyd, op.Mul(offset, sum_dy)))
+            sum_dyx = op.ReduceSum(op.Mul(dy, x), axes, keepdims=0)
+            # dL/dscale = r·Σ dy·(x - μ)
+            dscale = op.Mul(r, op.Sub(sum_dyx, op.Mul(mean, sum_dy)))
             if not node.active[0]:
                 return [None, dscale, sum_dy]
             a = op.Mul(scale, r)
-            # dL/dσ² = -½·scale·r²·dscale and dL/dμ = -scale·r·Σ dy; α of each reaches the batch
-            dvar = op.Mul(-0.5, op.Mul(op.Mul(a, r), dscale))
-            share = op.Div(alpha, batch.n)
-            b = op.Mul(op.Mul(2.0, share), dvar)
-            c = op.Neg(op.Mul(share, op.Mul(a, sum_dy)))
+            # dL/dσ² = -½·a·r·dscale and dL/dμ = -a·Σ dy; the share α/M of each reaches every value
+            share = shared.share(n)
+            b = op.Mul(share, op.Mul(op.Mul(a, r), dscale))
+            c = op.Mul(share, op.Mul(a, sum_dy))
             # dx = a·dy + b·d + c, the affine of d in one pass
-            zero = np.zeros(norm.slots["scale"].shape, np.float32)
-            affine = op.BatchNormalization(centred, b, c, zero, zero + 1, epsilon=0.0)
+            one = np.ones(norm.slots["scale"].shape, np.float32)
+            affine = op.BatchNormalization(x, b, c, batch_mean, one, epsilon=0.0)
             return [op.Add(op.Mul(dy, along(op, a, x, 1)), affine), dscale, sum_dy]
 
-        return Record("tta::AdaptiveNorm", norm.name, [x, scale, bias], [y], {}, adjoint), batch
+        record = Record("tta::AdaptiveNorm", norm.name, [x, scale, bias], [y], {}, adjoint)
+        return record, Statistics(batch_mean, batch_var, n)
+
+    @staticmethod
+    def _alone(
+        op: Operators, norm: Norm, x: ir.Value, slots: Mapping[Role, ir.Value], alpha: ir.Value
+    ) -> tuple[Record, Statistics]:
+        """The layer by itself: it shifts x, and shares with no other."""
+        named = {f"{norm.name}.{role}": value for role, value in slots.items()}
+        shared = BatchStatistics(op, [norm], lambda name: named[name], alpha, x)
+        shifted = op.Sub(x, along(op, op.constant(norm.slots["mean"]), x, 1))
+        record, (mean, var, n) = BatchNorm.forward(op, norm, shifted, slots, alpha, shared)
+        record.inputs = [x, *record.inputs[1:]]  # dL/dx is that of x minus a constant
+        return record, Statistics(shared.true_means([mean])[0], var, n)
+
+    @staticmethod
+    def origin(norm: Norm) -> Vector:
+        """What the forward wants subtracted from its input, per channel: the source mean."""
+        return norm.slots["mean"]
