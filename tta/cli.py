@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tta import __version__
 from tta.errors import TtaError
@@ -85,12 +85,12 @@ def _run(p: argparse.ArgumentParser) -> None:
     p.add_argument("source", nargs="+", help="dir://…, npz://…, file://…, serial://…, 0 (camera)")
     p.add_argument("--adapter", default="nhl", help="name?option=value (default nhl)")
     p.add_argument("--sink", action="append", help="stdout, jsonl:FILE, null; may be repeated")
-    p.add_argument("--batch", type=_positive, default=16, help="frames a step (default 16)")
+    p.add_argument("--batch", type=_whole(1), default=16, help="frames a step (default 16)")
     p.add_argument("--serve", choices=("stream", "batch"), default="stream")
     p.add_argument("--governor", choices=("auto", "always", "off"), default="auto")
-    p.add_argument("--threads", type=_positive, help="inference threads (default: the device's)")
+    p.add_argument("--threads", type=_whole(1), help="inference threads (default: the device's)")
     p.add_argument("--device", default="desktop", help="device profile (default desktop)")
-    p.add_argument("--limit", type=_positive, help="frames a source at most")
+    p.add_argument("--limit", type=_whole(1), help="frames a source at most")
     p.add_argument("--state", help="adapted state to start from")
     p.add_argument("--save-state", help="file for the state at the end")
     p.set_defaults(action=run)
@@ -141,9 +141,9 @@ def run(given: argparse.Namespace) -> None:
 def _demo(p: argparse.ArgumentParser) -> None:
     p.add_argument("--json", metavar="FILE", help="write the figures as JSON")
     p.add_argument("--adapter", default="nhl", help="name?option=value (default nhl)")
-    p.add_argument("--seed", type=int, default=0, help="of the stream (default 0)")
-    p.add_argument("--frames", type=_positive, default=2000, help="frames a segment (at most 2000)")
-    p.add_argument("--batch", type=_positive, default=16, help="frames a step (default 16)")
+    p.add_argument("--seed", type=_whole(0), default=0, help="of the stream (default 0)")
+    p.add_argument("--frames", type=_whole(1), default=2000, help="frames a segment (at most 2000)")
+    p.add_argument("--batch", type=_whole(1), default=16, help="frames a step (default 16)")
     p.set_defaults(action=demo)
 
 
@@ -190,7 +190,14 @@ def state_export(given: argparse.Namespace) -> None:
     print(f"{written}: {what}, {written.stat().st_size / 1e6:.2f} MB, plain ONNX")
 
 
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, but is {text!r}")
-    return int(text)
+def _whole(least: int) -> Callable[[str], int]:
+    """Reads a whole number of at least so much."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(
+                f"must be a whole number of at least {least}, but is {text!r}"
+            )
+        return int(text)
+
+    return read
