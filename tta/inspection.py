@@ -67,8 +67,9 @@ def describe_state(bundle: Bundle, state: State) -> str:
     for slot in bundle.manifest.slots:
         new, old = state.slots[slot.name], bundle.source_slots[slot.name]
         if not np.array_equal(new, old):
-            base = float(np.linalg.norm(old)) or 1.0
-            lines.append(f"  {slot.name:42}{float(np.linalg.norm(new - old)) / base:>15.2%}")
+            base = float(np.linalg.norm(old))
+            change = f"{float(np.linalg.norm(new - old)) / base:.2%}" if base else "was zero"
+            lines.append(f"  {slot.name:42}{change:>15}")
     if len(lines) == 2:
         return lines[0] + "\nevery slot is as in the source model\n"
     lines.append(f"{'layer':44}{'KL from source':>16}")
