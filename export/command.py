@@ -104,7 +104,7 @@ def _function(name: str, module: str, function: str) -> Callable[[], Any]:
     except (ImportError, AttributeError) as error:
         raise ExportError(f"cannot load {name!r}: {error}") from error
     if not callable(found):
-        raise ExportError(f"{name} must be a function, but is a {type(found).__name__}")
+        raise ExportError(f"{name} must be a function, but is of type {type(found).__name__}")
     return found  # type: ignore[no-any-return]
 
 
