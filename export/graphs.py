@@ -292,7 +292,8 @@ class _Statistics(_Forward):
             record, found = kind.forward(op, norm, x, slots, self.alpha, shared)
         self.moments[norm.name] = found
         self.tape.append(record)
-        return record.outputs[0]
+        y: ir.Value = record.outputs[0]
+        return y
 
     def _shared(self, kind: str) -> Any:
         """What the layers of a kind compute in one piece, made when the first of them is met."""

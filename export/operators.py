@@ -23,7 +23,7 @@ import onnx_ir as ir
 
 OPSET = 18
 IR_VERSION = 8  # local functions came with it; every onnxruntime that reads opset 18 reads it
-INLINE_BYTES = 1024  # smaller constants stay in the graph, where shape inference can read them
+INLINE_BYTES = 256  # smaller constants stay in the graph, where shape inference can read them
 Operand = ir.Value | float | int | Sequence[int] | npt.NDArray[Any] | None
 
 _log = logging.getLogger(__name__)
