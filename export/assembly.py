@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import platform
 import shutil
 import tempfile
@@ -94,11 +95,15 @@ def to_bundle(
             written then.
     """
     target = Path(out)
-    if target.exists() and not overwrite:
-        raise ExportError(f"{target} exists: choose another name or pass --overwrite")
+    if target.exists():
+        if not overwrite:
+            raise ExportError(f"{target} exists: choose another name or pass --overwrite")
+        if not (target / "manifest.json").is_file():
+            raise ExportError(f"{target} is no bundle folder, so it stays: choose another name")
     if task not in TASKS:
         raise ExportError(f"task is one of {', '.join(TASKS)}, but is {task!r}")
     functions = {f"step/{o}": _objective(o) for o in objectives} if task == "classify" else {}
+    model = copy.deepcopy(model).eval()  # the caller's own stays in the mode that it is in
     lifted = lift(canonical(trace(model, example, input_name)), hebbian, output_names)
     if not lifted.hebbian:
         functions.pop("step/nhl", None)
@@ -106,6 +111,7 @@ def to_bundle(
     for graph, (objective, with_change) in functions.items():
         graphs[graph] = step_graph(lifted, graph.removeprefix("step/"), objective, with_change)
 
+    _check_classes(lifted, task, labels)
     data = example.detach().numpy() if samples is None else np.asarray(samples, np.float32)
     _check_samples(lifted, data)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -224,6 +230,18 @@ def _batched(lifted: Lifted) -> tuple[int | None, ...]:
 
 def _sample_shape(value: Any) -> tuple[int, ...]:
     return tuple(d if isinstance(d, int) else -1 for d in dims(value)[1:])
+
+
+def _check_classes(lifted: Lifted, task: str, labels: Sequence[str]) -> None:
+    primary, value = next(iter(lifted.outputs.items()))
+    shape = _sample_shape(value)
+    if task == "classify" and len(shape) != 1:
+        raise ExportError(
+            f"a classifier's output {primary!r} is (N, classes), but this one is "
+            f"(N, {', '.join(map(str, shape))}): pass another task"
+        )
+    if labels and shape[-1:] not in ((len(labels),), (-1,)):
+        raise ExportError(f"{len(labels)} labels for the {shape[-1]} classes of {primary!r}")
 
 
 def _check_samples(lifted: Lifted, data: Array) -> None:

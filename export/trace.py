@@ -28,7 +28,7 @@ def trace(model: torch.nn.Module, example: torch.Tensor, input_name: str = "inpu
         ExportError: torch cannot trace the module; its own message follows.
     """
     model = model.eval()
-    if not isinstance(example, torch.Tensor) or example.ndim < 2:
+    if not isinstance(example, torch.Tensor) or example.ndim < 2 or not len(example):
         raise ExportError(
             f"the example must be a tensor (N, ...), but is {type(example).__name__}"
             + (f" of shape {tuple(example.shape)}" if isinstance(example, torch.Tensor) else "")
@@ -56,6 +56,12 @@ def trace(model: torch.nn.Module, example: torch.Tensor, input_name: str = "inpu
         ) from error
     if program is None:
         raise ExportError(f"torch returned no graph for {type(model).__name__}")
+    n = program.model.graph.inputs[0].shape
+    if n is not None and isinstance(n[0], int):
+        raise ExportError(
+            f"{type(model).__name__} works for batches of {n[0]} only: write -1 or x.shape[0] where "
+            "it reshapes or expands the batch axis"
+        )
     return program.model
 
 
