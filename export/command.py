@@ -39,7 +39,11 @@ def export_command(given: argparse.Namespace) -> None:
     if given.labels:
         options["labels"] = _labels(given.labels)
     if given.preprocess:
-        options["preprocess"] = _json(given.preprocess)
+        none = given.preprocess == "none"
+        options["preprocess"] = {"kind": "none"} if none else _json(given.preprocess)
+    inferred = "preprocess" not in options
+    if inferred:
+        options["preprocess"] = likely_preprocess(tuple(getattr(example, "shape", ())))
     if given.hebbian:
         options["hebbian"] = [] if given.hebbian == "none" else given.hebbian.split(",")
     if given.objectives:
@@ -73,10 +77,42 @@ def export_command(given: argparse.Namespace) -> None:
     if given.checks:
         for check in exported.checks:
             terminal.say(f"  {check.what}: {check.error:.3f} of its tolerance, {check.accepted}")
+    if inferred and options["preprocess"]["kind"] != "none":
+        terminal.say(
+            f"preprocess, inferred from the input's shape: {json.dumps(options['preprocess'])}; if the "
+            "model was trained otherwise (mean and std, say), pass --preprocess FILE, or none for "
+            "frames that are ready samples"
+        )
     if not exported.bundle.manifest.thresholds:
         terminal.say(
             "not calibrated: without --samples drift has no threshold, so the governor adapts always"
         )
+
+
+def likely_preprocess(shape: tuple[int, ...]) -> dict[str, Any]:
+    """How frames most likely become an input of that shape, batch axis first.
+
+    Images of 1 or 3 channels are resized and scaled to 0..1; samples of several channels over time are
+    collected to windows; anything else is taken as it comes.
+
+    >>> likely_preprocess((1, 6, 100))
+    {'kind': 'window', 'channels': 6, 'length': 100, 'hop': 100}
+    >>> likely_preprocess((8, 64))
+    {'kind': 'none'}
+    """
+    if len(shape) == 4 and shape[1] in (1, 3):
+        colour = "RGB" if shape[1] == 3 else "GRAY"
+        return {
+            "kind": "image",
+            "channels": shape[1],
+            "layout": "CHW",
+            "resize": [shape[2], shape[3]],
+            "scale": 1 / 255,
+            "colour": colour,
+        }
+    if len(shape) == 3:
+        return {"kind": "window", "channels": shape[1], "length": shape[2], "hop": shape[2]}
+    return {"kind": "none"}
 
 
 def _made(name: str) -> tuple[Any, Any, dict[str, Any]]:

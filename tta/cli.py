@@ -50,7 +50,7 @@ def _export(p: argparse.ArgumentParser) -> None:
     p.add_argument("-o", "--output", required=True, help="folder to write, NAME.tta by custom")
     p.add_argument("--samples", help="npz of preprocessed source samples (N, ...) for calibration")
     p.add_argument("--labels", help="class names: a file with one a line, or a,b,c")
-    p.add_argument("--preprocess", help="JSON file that says how a frame becomes the input")
+    p.add_argument("--preprocess", help="JSON file that says how a frame becomes the input, or none")
     p.add_argument("--hebbian", help="layers that become Hebbian, a,b; 'none' for none")
     p.add_argument("--objectives", help="step graphs to build (default entropy,nhl)")
     p.add_argument("--overwrite", action="store_true", help="replace an existing bundle")
