@@ -24,9 +24,10 @@ from tta.bundle import Bundle, write_manifest
 from tta.errors import ExportError
 from tta.export import calibrate
 from tta.export.canonical import canonical
-from tta.export.graphs import batch_graph, infer_graph, step_graph
+from tta.export.infer_graph import infer_graph
 from tta.export.lift import Lifted, lift, zero_gradient
 from tta.export.operators import dims
+from tta.export.step_graph import batch_graph, step_graph
 from tta.export.trace import trace
 from tta.export.verify import Check, verify
 from tta.export.write import external_names, write_graphs

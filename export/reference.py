@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812  (torch's own convention)
 from torch import Tensor, nn
 
-from tta.export.graphs import GRADIENT_ROLES
 from tta.export.lift import Lifted
+from tta.export.step_graph import GRADIENT_ROLES
 from tta.records import Array
 
 _BATCH = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)

@@ -1,0 +1,198 @@
+"""``batch.onnx`` and ``step/<objective>.onnx``: slots as inputs, norms under the statistics rule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import onnx_ir as ir
+
+from tta.errors import NoGradientError
+from tta.export.forward import Forward, layer_kind
+from tta.export.gradient import blocked, reverse
+from tta.export.layers import Norm, Statistics, along, attribute, vector
+from tta.export.layers.hebbian import Hebbian, HebbianModulation, Plasticity
+from tta.export.lift import Lifted, zero_gradient
+
+GRADIENT_ROLES = ("scale", "bias", "modulation")
+
+
+class Objective(Protocol):
+    """Writes the loss of each frame ``(N,)`` from the outputs, through the operator namespace."""
+
+    def __call__(self, op: Any, outputs: Mapping[str, Any]) -> Any:
+        """The loss of each frame."""
+
+
+@dataclass
+class _Statistics(Forward):
+    """Slots as inputs, norms under the statistics rule."""
+
+    alpha: ir.Value | None = None
+    slots: dict[str, ir.Value] = field(default_factory=dict)
+    moments: dict[str, Statistics] = field(default_factory=dict)
+    shared: dict[str, Any] = field(default_factory=dict)  # by kind
+    shifted: set[str] = field(default_factory=set)  # norms whose input is already shifted
+    plasticity: Plasticity | None = None
+    new: dict[str, ir.Value] = field(default_factory=dict)
+    winners: dict[str, ir.Value] = field(default_factory=dict)
+
+    def slot(self, name: str) -> ir.Value:
+        if name not in self.slots:
+            self.slots[name] = self.op.input(name, np.float32, self.lifted.values[name].shape)
+        return self.slots[name]
+
+    def _norm(self, norm: Norm, x: ir.Value) -> ir.Value:
+        op = self.op
+        kind: Any = layer_kind(norm.kind)
+        if self.alpha is None:
+            self.alpha = op.input("alpha", np.float32, [])
+        slots = {role: self.slot(f"{norm.name}.{role}") for role in norm.slots}
+        if not hasattr(kind, "Shared"):
+            record, found = kind.forward(op, norm, x, slots, self.alpha)
+        else:
+            if norm.name not in self.shifted:
+                start = len(op.nodes)
+                x = op.Sub(x, along(op, op.constant(kind.origin(norm)), x, 1))
+                self.record(start, norm.name)
+            shared = self._shared(norm.kind)
+            record, found = kind.forward(op, norm, x, slots, self.alpha, shared)
+        self.moments[norm.name] = found
+        self.tape.append(record)
+        y: ir.Value = record.outputs[0]
+        return y
+
+    def _shared(self, kind: str) -> Any:
+        """What the layers of a kind compute in one piece, made when the first of them is met."""
+        if kind not in self.shared:
+            norms = [n for n in self.lifted.norms.values() if n.kind == kind]
+            assert self.alpha is not None
+            layer: Any = layer_kind(kind)
+            samples = self.env[self.lifted.input]
+            self.shared[kind] = layer.Shared(self.op, norms, self.slot, self.alpha, samples)
+        return self.shared[kind]
+
+    def emit(self, node: ir.Node, inputs: Sequence[ir.Value | None]) -> Sequence[ir.Value]:
+        """A copy of a node; a convolution's bias takes the shift that a norm behind it asks for."""
+        users = [user for user, _ in node.outputs[0].uses()]
+        norm = self.lifted.norms.get(users[0]) if len(users) == 1 else None
+        bias = node.inputs[2] if len(node.inputs) > 2 else None
+        given = vector(bias)
+        kind: Any = None if norm is None else layer_kind(norm.kind)
+        if (
+            norm is None
+            or node.op_type not in ("Conv", "Gemm")
+            or not hasattr(kind, "origin")
+            or (bias is not None and given is None)
+            or attribute(node, "beta", 1.0) != 1.0
+        ):
+            return super().emit(node, inputs)
+        origin = kind.origin(norm)
+        shifted = self.op.constant((0 if given is None else given) - origin)
+        self.shifted.add(norm.name)
+        return super().emit(node, [*inputs[:2], shifted])
+
+    def _hebbian(self, layer: Hebbian) -> ir.Value:
+        name = f"{layer.name}.weight"
+        weight = self.slot(name)
+        if self.plasticity is not None:
+            source = self.op.weight(f"source.{name}", ir.tensor(self.lifted.values[name]))
+            t_invert = self.op.input(f"t_invert.{layer.name}", np.float32, [])
+            x = layer.node.inputs[0]
+            assert x is not None
+            weight, self.winners[layer.name] = HebbianModulation.change(
+                self.op, layer, self.env[x], weight, source, t_invert, self.plasticity
+            )
+            self.new[name] = weight
+        return self._linear(layer, weight)
+
+    def _modulate(self, layer: Hebbian, z: ir.Value) -> ir.Value:
+        gain, shift = (self.slot(f"{layer.name}.{k}") for k in ("gain", "shift"))
+        start = len(self.op.nodes)
+        out = HebbianModulation.modulate(self.op, layer, z, gain, shift)
+        self.record(start, layer.name)
+        return out
+
+    def results(self, outputs: Mapping[str, ir.Value]) -> dict[str, ir.Value]:
+        """Outputs of the graph by name: task outputs, features, moments by layer."""
+        named = dict(outputs)
+        for kind, shared in self.shared.items():
+            layers = [n.name for n in self.lifted.norms.values() if n.kind == kind]
+            means = shared.true_means([self.moments[layer].mean for layer in layers])
+            for layer, mean in zip(layers, means):
+                self.moments[layer] = self.moments[layer]._replace(mean=mean)
+        for layer, statistics in self.moments.items():
+            for key, value in zip(("mean", "var", "count"), statistics):
+                named[f"{key}.{layer}"] = value
+        return named
+
+
+def batch_graph(lifted: Lifted) -> ir.Model:
+    """``batch.onnx``: the forward under the statistics rule, with batch moments by layer."""
+    forward = _Statistics(lifted)
+    outputs = forward.run()
+    return forward.op.model(forward.results(outputs), "batch")
+
+
+def step_graph(lifted: Lifted, name: str, objective: Objective, hebbian: bool = False) -> ir.Model:
+    """``step/<name>.onnx``: the batch graph with objective, gradients and Hebbian change.
+
+    The gradients are those of (1/N)·Σ w_i·ℓ_i with the sample weights w and the objective ℓ.
+
+    Raises:
+        NoGradientError: an operator between a layer and the objective has no gradient rule; the
+            message names the node and the layers that could still be adapted.
+    """
+    forward = _Statistics(lifted)
+    op = forward.op
+    if hebbian:
+        forward.plasticity = Plasticity(
+            *(op.input(n, np.float32, []) for n in ("eta", "anti", "max_norm"))
+        )
+    outputs = forward.run()
+    start = len(op.nodes)
+    loss = objective(op, outputs)
+    forward.record(start, name)
+    named = forward.results(outputs)
+    named["objective"] = loss
+    named.update({f"new.{slot}": value for slot, value in forward.new.items()})
+    named.update({f"winner.{layer}": value for layer, value in forward.winners.items()})
+
+    trained = [s.name for s in lifted.slots if s.role in GRADIENT_ROLES]
+    wanted = {n: forward.slots[n] for n in trained if n in forward.slots}
+    weight = op.input("sample_weight", np.float32, ["N"])
+    seed = op.Div(weight, op.Cast(op.Size(weight), to=ir.DataType.FLOAT.value))
+    try:
+        gradients = reverse(op, forward.tape, {loss: seed}, wanted.values())
+    except NoGradientError as error:
+        raise NoGradientError(_still(lifted, forward, loss, wanted, str(error))) from error
+    silent = set(zero_gradient(lifted))
+    partial = None
+    for slot, value in wanted.items():
+        gradient = gradients.get(value)
+        if gradient is None:
+            gradient = op.Mul(value, 0.0)
+        elif slot in silent and forward.alpha is not None:
+            if partial is None:
+                partial = op.Cast(op.Less(forward.alpha, 1.0), to=ir.DataType.FLOAT.value)
+            gradient = op.Mul(gradient, partial)
+        named[f"grad.{slot}"] = gradient
+    return op.model(named, f"step/{name}")
+
+
+def _still(
+    lifted: Lifted,
+    forward: _Statistics,
+    loss: ir.Value,
+    wanted: Mapping[str, ir.Value],
+    message: str,
+) -> str:
+    """The message, with the layers whose way to the objective is free."""
+    _, tainted = blocked(forward.tape, [loss])
+    layer_of = {s.name: s.layer for s in lifted.slots}
+    stuck = {layer_of[n] for n, value in wanted.items() if value in tainted}
+    free = dict.fromkeys(layer_of[n] for n in wanted if layer_of[n] not in stuck)
+    rest = f"could still be adapted: {', '.join(free)}" if free else "no layer lies behind it"
+    return f"{message}; {rest}"
