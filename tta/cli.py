@@ -16,13 +16,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     try:
         given.action(given)
+        sys.stdout.flush()
     except TtaError as error:
         print(f"tta: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # the reader of our output has left, as with | head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # it flushes again at exit
         return 0
     return 0
 
@@ -50,7 +51,9 @@ def _export(p: argparse.ArgumentParser) -> None:
     p.add_argument("-o", "--output", required=True, help="folder to write, NAME.tta by custom")
     p.add_argument("--samples", help="npz of preprocessed source samples (N, ...) for calibration")
     p.add_argument("--labels", help="class names: a file with one a line, or a,b,c")
-    p.add_argument("--preprocess", help="JSON file that says how a frame becomes the input, or none")
+    p.add_argument(
+        "--preprocess", help="JSON file that says how a frame becomes the input, or none"
+    )
     p.add_argument("--hebbian", help="layers that become Hebbian, a,b; 'none' for none")
     p.add_argument("--objectives", help="step graphs to build (default entropy,nhl)")
     p.add_argument("--overwrite", action="store_true", help="replace an existing bundle")
