@@ -97,6 +97,10 @@ def test_batches_are_answered_with_the_steps_own_outputs(bundle, model, drifted,
     got = np.array([r.prediction.outputs["logits"] for r in told])
     assert np.array_equal(got, np.concatenate(want))
     assert stream.current.hash == state.hash
+    assert told[0].prediction.state == told[15].prediction.state != told[39].prediction.state or (
+        adapter == "none"
+    )
+    assert told[-1].prediction.state == stream.serving
     when = "post" if adapter == "nhl" else "pre"
     assert {r.prediction.served for r in told} == {f"batch-{when}"}
     decided = [r.frame.seq for r in told if r.report.decision]
