@@ -28,7 +28,7 @@ from tta.export.infer_graph import infer_graph
 from tta.export.lift import Lifted, lift, zero_gradient
 from tta.export.operators import dims
 from tta.export.step_graph import batch_graph, step_graph
-from tta.export.trace import trace
+from tta.export.torch_graph import trace
 from tta.export.verify import Check, verify
 from tta.export.write import external_names, write_graphs
 from tta.manifest import InputSpec, Manifest

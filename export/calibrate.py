@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from tta.bundle import Bundle
+from tta.moments import blend, distance
 from tta.records import Array
 from tta.runtime.session import AdaptSession
-from tta.statistics import blend, distance
 
 CHUNK = 64
 BATCHES = (8, 16, 32, 64)

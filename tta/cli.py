@@ -102,7 +102,7 @@ def _run(p: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> None:
     """``tta run``."""
     from tta.bundle import Bundle
-    from tta.devices.profile import load
+    from tta.devices.board import load
     from tta.runtime.loop import run as run_loop
     from tta.runtime.store import check_target, load_state, save_state
 

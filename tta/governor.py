@@ -23,9 +23,9 @@ import numpy as np
 from tta import registry
 from tta.errors import TtaError
 from tta.manifest import Manifest
+from tta.moments import blend, distance
 from tta.monitor import threshold
 from tta.records import Array, Moments, Step
-from tta.statistics import blend, distance
 
 Mode = Literal["auto", "always", "off"]
 Action = Literal["hold", "restart", "adapt"]

@@ -7,8 +7,8 @@ from collections import Counter
 import numpy as np
 
 from tta.bundle import Bundle
+from tta.moments import layer_moments, symmetric_kl
 from tta.records import State
-from tta.statistics import layer_moments, symmetric_kl
 
 
 def describe(bundle: Bundle) -> str:

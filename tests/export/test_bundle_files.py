@@ -18,7 +18,7 @@ from tests.autograd import HEBBIAN, Twin
 from tests.bundles import batches, bundle, exported, model, session
 from tta.export.canonical import canonical
 from tta.export.lift import lift, zero_gradient
-from tta.export.trace import trace
+from tta.export.torch_graph import trace
 
 ALL = list(HEBBIAN)
 FUSED = ("resnet20:factory", "mobilenet_v2:factory", "fashion:factory", "norms:factory")
@@ -120,9 +120,7 @@ def test_weights_are_stored_once(name):
     assert weights <= numbers + slots + 64 * 1024  # the rest is the header and what the graphs fold
     for graph in ("infer", *opened.manifest.provides):
         proto = onnx.load(str(opened.graph(graph)), load_external_data=False)
-        inline = sum(
-            len(t.raw_data) for t in proto.graph.initializer if not t.external_data
-        )
+        inline = sum(len(t.raw_data) for t in proto.graph.initializer if not t.external_data)
         assert inline < 16 * 1024
         for tensor in proto.graph.initializer:
             for entry in tensor.external_data:

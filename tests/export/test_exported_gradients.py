@@ -39,7 +39,7 @@ def agree(name, graph, n, alpha, plastic=None):
         assert set(step.gradients) == set(want.gradients)
         spread = max(1.0, np.abs(want.outputs["logits"]).max())
         seen.append((*misfit(step.gradients, want.gradients), batch, want))
-        error, where = seen[-1][:2]
+        error = seen[-1][0]
         off = np.abs(step.outputs["logits"] - want.outputs["logits"]).max() / spread
         if error <= 1 and off <= 1e-3:
             assert step.objective.shape == (n,)
@@ -113,7 +113,11 @@ def test_gradients_at_an_adapted_state():
     name, rng = "fashion:factory", np.random.default_rng(4)
     slots = {
         k: v * rng.uniform(0.7, 1.3, v.shape).astype(np.float32)
-        + (0.1 * rng.normal(size=v.shape).astype(np.float32) if k.endswith((".bias", ".shift")) else 0)
+        + (
+            0.1 * rng.normal(size=v.shape).astype(np.float32)
+            if k.endswith((".bias", ".shift"))
+            else 0
+        )
         for k, v in bundle(name).source_slots.items()
         if not k.startswith(("head.", "features.shift"))
     }

@@ -32,9 +32,7 @@ def conv(w, **options):
 
 
 def plain(layer, x, rule, norms=None):
-    return hebbian_change(
-        layer, torch.tensor(x), layer.weight.detach(), rule, norms
-    ).numpy()
+    return hebbian_change(layer, torch.tensor(x), layer.weight.detach(), rule, norms).numpy()
 
 
 @pytest.mark.parametrize(
@@ -65,11 +63,15 @@ class Graph:
         plasticity = Plasticity(*(op.input(n, np.float32, []) for n in ("eta", "anti", "max_norm")))
         node = ir.Node("", op_type, [x, weight], ir.convenience.convert_attributes(attributes))
         layer = Hebbian(
-            "layer", node, np.asarray(w, np.float32), w.shape[unit_axis], unit_axis, node.outputs[0], 1
+            "layer",
+            node,
+            np.asarray(w, np.float32),
+            w.shape[unit_axis],
+            unit_axis,
+            node.outputs[0],
+            1,
         )
-        new, winner = HebbianModulation.change(
-            op, layer, x, weight, source, t_invert, plasticity
-        )
+        new, winner = HebbianModulation.change(op, layer, x, weight, source, t_invert, plasticity)
         made = op.model({"new": new, "winner": winner}, "hebbian")
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
@@ -155,11 +157,17 @@ def test_graph_equals_the_unfolded_form(name, anti, n):
     layer, shape, x = drawn({"matmul": "linear", "matmul tokens": "tokens"}.get(name, name), n)
     graph, turn = exported(layer, shape, matmul)
     w = layer.weight.detach().double()
-    source = w + 0.05 * torch.randn(w.shape, dtype=w.dtype, generator=torch.Generator().manual_seed(3))
+    source = w + 0.05 * torch.randn(
+        w.shape, dtype=w.dtype, generator=torch.Generator().manual_seed(3)
+    )
     rows = patches(torch.tensor(x, dtype=w.dtype), layer)
     change, y = soft_hebbian(rows, w.flatten(1), 2.0, anti, source.flatten(1).square().sum(1))
     again = hebbian_change(
-        layer, torch.tensor(x).double(), w, Rule(anti=anti, t_invert=2.0), source.flatten(1).square().sum(1)
+        layer,
+        torch.tensor(x).double(),
+        w,
+        Rule(anti=anti, t_invert=2.0),
+        source.flatten(1).square().sum(1),
     )
     assert torch.allclose(again.flatten(1), change, rtol=1e-10, atol=1e-10)
     for max_norm in (True, False):
@@ -167,7 +175,12 @@ def test_graph_equals_the_unfolded_form(name, anti, n):
             x, turn(w.numpy()), turn(source.numpy()), 0.05, anti, max_norm, t_invert=2.0
         )
         want = turned(
-            w.flatten(1).numpy(), change.numpy(), 0.05, source.flatten(1).numpy(), max_norm, len(rows)
+            w.flatten(1).numpy(),
+            change.numpy(),
+            0.05,
+            source.flatten(1).numpy(),
+            max_norm,
+            len(rows),
         )
         assert np.abs(turn(new).reshape(want.shape) - want).max() < 2e-6
         assert winner == pytest.approx(float(y.max(1).values.mean()), rel=1e-5)
@@ -202,9 +215,7 @@ def test_filters_keep_their_norms_over_many_steps(anti):
     source = w = layer.weight.detach().numpy()
     generator = np.random.default_rng(5)
     for _ in range(200):
-        w, _ = graph(
-            generator.normal(size=(4, *shape)), w, source, 2e-2, anti, t_invert=4.0
-        )
+        w, _ = graph(generator.normal(size=(4, *shape)), w, source, 2e-2, anti, t_invert=4.0)
     norms, kept = (np.linalg.norm(v.reshape(8, -1), axis=1) for v in (source, w))
     assert np.allclose(kept, norms, rtol=1e-6)
     cosine = (source * w).reshape(8, -1).sum(1) / norms**2
@@ -231,7 +242,9 @@ def test_large_activations_do_not_overflow(scale):
         new, winner = graph(x * scale, w, eta=1e-2, anti=anti, t_invert=10.0)
         assert np.isfinite(new).all() and 0.99 < winner <= 1
         assert np.allclose(
-            np.linalg.norm(new.reshape(8, -1), axis=1), np.linalg.norm(w.reshape(8, -1), axis=1), rtol=1e-5
+            np.linalg.norm(new.reshape(8, -1), axis=1),
+            np.linalg.norm(w.reshape(8, -1), axis=1),
+            rtol=1e-5,
         )
 
 
@@ -251,5 +264,7 @@ def test_ties_go_to_the_first_unit():
     rows = np.array([[1.0, -1.0]])
     u, r = rows @ w.T, (w**2).sum(1)
     s = np.array([[1, -1, -1]]) / 3
-    change = np.array([(s[:, k, None] * (r[k] * rows - u[:, k, None] * w[k])).sum(0) for k in range(3)])
+    change = np.array(
+        [(s[:, k, None] * (r[k] * rows - u[:, k, None] * w[k])).sum(0) for k in range(3)]
+    )
     assert np.allclose(new, turned(w, change, 0.1), atol=1e-6)

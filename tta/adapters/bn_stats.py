@@ -8,9 +8,9 @@ import numpy as np
 
 from tta.errors import TtaError
 from tta.manifest import Manifest
+from tta.moments import blend
 from tta.protocols import Run
 from tta.records import Array, Moments, State
-from tta.statistics import blend
 
 
 class BnStats:

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from tta.manifest import Manifest
+from tta.moments import distance
 from tta.records import Array, Prediction, Step
-from tta.statistics import distance
 
 
 class StatisticsKl:
