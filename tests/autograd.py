@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
@@ -83,7 +83,9 @@ def patches(x: Tensor, layer: nn.Module) -> Tensor:
     for pad in reversed(layer.padding):
         pads += [pad, pad]
     padded = F.pad(x, pads)
-    reach = [(padded.shape[2 + k] - gap[k] * (size[k] - 1) - 1) // step[k] + 1 for k in range(len(size))]
+    reach = [
+        (padded.shape[2 + k] - gap[k] * (size[k] - 1) - 1) // step[k] + 1 for k in range(len(size))
+    ]
     taps = []
     for tap in np.ndindex(*size):
         window = [
@@ -236,7 +238,8 @@ def misfit(got: Mapping[str, np.ndarray], want: Mapping[str, np.ndarray]) -> tup
     norms = {k: float(np.linalg.norm(np.asarray(v, np.float64))) for k, v in want.items()}
     top = max(norms.values()) + 1e-30
     errors = {
-        k: float(np.linalg.norm(np.asarray(got[k], np.float64) - want[k])) / (1e-3 * norms[k] + 1e-6 * top)
+        k: float(np.linalg.norm(np.asarray(got[k], np.float64) - want[k]))
+        / (1e-3 * norms[k] + 1e-6 * top)
         for k in want
     }
     worst = max(errors, key=errors.__getitem__)

@@ -16,7 +16,10 @@ from tta.bundle import Bundle
 from tta.export.assembly import Exported, to_bundle
 from tta.runtime.session import AdaptSession
 
-CALIBRATED = ("fashion:factory", "sensor_cnn:factory")  # the others have no thresholds: it takes long
+CALIBRATED = (
+    "fashion:factory",
+    "sensor_cnn:factory",
+)  # the others have no thresholds: it takes long
 _FOLDER = tempfile.TemporaryDirectory(prefix="tta-tests-")
 
 

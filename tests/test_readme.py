@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("torch", reason="the README exports a torch model: pip install 'tta-edge[export]'")
+pytest.importorskip(
+    "torch", reason="the README exports a torch model: pip install 'tta-edge[export]'"
+)
 ROOT = Path(__file__).parents[1]
 
 

@@ -91,9 +91,13 @@ def node(example, module, constant=True):
         array = getattr(module, name).detach().numpy().astype(np.float32)
         tensor = ir.tensor(array)
         values.append(
-            op.weight(f"block.norm.{name}", tensor) if constant else op.input(name, np.float32, array.shape)
+            op.weight(f"block.norm.{name}", tensor)
+            if constant
+            else op.input(name, np.float32, array.shape)
         )
-    made = ir.Node("", example.op_type, [x, *values], ir.convenience.convert_attributes(example.attributes))
+    made = ir.Node(
+        "", example.op_type, [x, *values], ir.convenience.convert_attributes(example.attributes)
+    )
     made.outputs[0].shape = x.shape
     made.outputs[0].type = x.type
     return made

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from tta.devices import profile
+from tta.devices import board
 from tta.errors import NotFoundError, TtaError
 
 GOOD = """
@@ -27,9 +27,9 @@ def write(tmp_path, text):
     return str(tmp_path / "board.toml")
 
 
-@pytest.mark.parametrize("name", profile.names())
+@pytest.mark.parametrize("name", board.names())
 def test_shipped_profiles(name):
-    device = profile.load(name)
+    device = board.load(name)
     assert device.name == name and device.title
     assert device.providers[-1] == "CPUExecutionProvider"
     assert max(device.threads.inference, device.threads.adaptation) <= device.cores
@@ -39,7 +39,7 @@ def test_shipped_profiles(name):
 
 
 def test_a_file_from_outside(tmp_path):
-    device = profile.load(write(tmp_path, GOOD))
+    device = board.load(write(tmp_path, GOOD))
     assert device.budget.adapt_ms_per_s == 100.0 and device.camera == ""
 
 
@@ -83,21 +83,21 @@ def test_a_file_from_outside(tmp_path):
 def test_mistakes(tmp_path, old, new, message):
     assert old in GOOD
     with pytest.raises(TtaError, match=message):
-        profile.load(write(tmp_path, GOOD.replace(old, new)))
+        board.load(write(tmp_path, GOOD.replace(old, new)))
 
 
 def test_a_table_must_be_one(tmp_path):
     text = GOOD.replace("[budget]\nadapt_ms_per_s = 100", "").replace("cores", "budget = 3\ncores")
     with pytest.raises(TtaError, match=r"budget in .* must be a table \[budget\], but is 3"):
-        profile.load(write(tmp_path, text))
+        board.load(write(tmp_path, text))
 
 
 @pytest.mark.parametrize("name", ["desktpo", "", "../devices/desktop"])
 def test_unknown_names(name):
     with pytest.raises(NotFoundError, match=r"no device named .*; known: .*desktop"):
-        profile.load(name)
+        board.load(name)
 
 
 def test_a_missing_file(tmp_path):
     with pytest.raises(NotFoundError, match=r"there is no device profile at .*missing.toml"):
-        profile.load(str(tmp_path / "missing.toml"))
+        board.load(str(tmp_path / "missing.toml"))
