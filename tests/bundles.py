@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from tests.models import random_batch
+from tta import registry
 from tta.bundle import Bundle
 from tta.export.assembly import Exported, to_bundle
 from tta.runtime.session import AdaptSession
@@ -46,13 +47,21 @@ def batches(name: str, n: int, seed: int = 0) -> np.ndarray:
         return random_batch(n, shape).numpy()
 
 
+def objectives() -> tuple[str, ...]:
+    """Objectives of all adapters there are, so that a new one finds its graph in the test bundles."""
+    needs = {n for a in registry.names("tta.adapters") for n in registry.load("tta.adapters", a).needs}
+    return tuple(sorted(n.removeprefix("step/") for n in needs if n.startswith("step/")))
+
+
 @functools.cache
 def exported(name: str) -> Exported:
     """The model's bundle as ``to_bundle`` makes it by default."""
     net, example = model(name)
     out = Path(_FOLDER.name) / f"{name.replace(':', '-')}.tta"
-    samples = batches(name, 64, seed=99) if name in CALIBRATED else None
-    return to_bundle(net, example, out, samples=samples)
+    if name not in CALIBRATED:
+        return to_bundle(net, example, out)
+    samples = batches(name, 64, seed=99)
+    return to_bundle(net, example, out, samples=samples, objectives=objectives())
 
 
 def bundle(name: str) -> Bundle:
