@@ -1,4 +1,4 @@
-"""The command ``tta``: export, inspect, run, demo, state."""
+"""The command ``tta``: export, inspect, run, demo, bench, state."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     _inspect(commands.add_parser("inspect", help="say what a bundle holds"))
     _run(commands.add_parser("run", help="stream a source through a bundle that adapts"))
     _demo(commands.add_parser("demo", help="watch a shipped model adapt, offline, in a minute"))
+    _bench(commands.add_parser("bench", help="what a bundle costs here, against plain onnxruntime"))
     _state(commands.add_parser("state", help="look at adapted states, or write them as ONNX"))
     return parser
 
@@ -155,6 +156,45 @@ def demo(given: argparse.Namespace) -> None:
     from tta.demo.show import demo as show
 
     show(given.adapter, given.seed, given.frames, given.batch, given.json)
+
+
+def _bench(p: argparse.ArgumentParser) -> None:
+    p.add_argument("bundle")
+    p.add_argument("--adapter", default="nhl", help="name?option=value (default nhl)")
+    p.add_argument("--batch", type=_whole(1), default=16, help="frames a step (default 16)")
+    p.add_argument("--frames", type=_whole(1), default=320, help="frames a candidate (default 320)")
+    p.add_argument("--threads", type=_whole(1), default=1, help="threads a session (default 1)")
+    p.add_argument("--json", metavar="FILE", help="write the figures as JSON")
+    p.set_defaults(action=bench)
+
+
+def bench(given: argparse.Namespace) -> None:
+    """``tta bench``."""
+    import json
+    from pathlib import Path
+
+    from tta.bundle import Bundle
+    from tta.runtime.bench import COLUMNS
+    from tta.runtime.bench import bench as measure
+    from tta.terminal import Terminal
+
+    if given.json and not Path(given.json).resolve().parent.is_dir():
+        raise TtaError(f"cannot write {given.json}: there is no folder {Path(given.json).parent}")
+    found = measure(Bundle(given.bundle), given.adapter, given.batch, given.frames, given.threads)
+    terminal = Terminal()
+    title = f"{found.bundle}, {found.frames} frames, {found.threads} threads, one after the other"
+    terminal.table(title, COLUMNS, found.rows())
+    graphs = ", ".join(f"{name} {ms:.1f}" for name, ms in found.graphs_ms.items())
+    terminal.say(f"graphs on a batch of {found.batch}, ms: {graphs}")
+    terminal.say(
+        f"{found.adapter}: {found.steps} steps, {found.commits} commits in {found.frames} frames; "
+        f"{found.step_ms:.1f} ms a step in all, {found.commit_ms:.1f} ms of it the commit; frames per second "
+        f"with every frame learned from: {found.throughput:.2f} of plain"
+    )
+    memory = ", ".join(f"{name} {mib:.0f}" for name, mib in found.rss_mib.items())
+    terminal.say(f"resident MiB: {memory}; cold start to first answer {found.cold_start_s:.2f} s")
+    if given.json:
+        Path(given.json).write_text(json.dumps(found.to_dict(), indent=2) + "\n", encoding="utf-8")
 
 
 def _state(p: argparse.ArgumentParser) -> None:
