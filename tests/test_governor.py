@@ -1,0 +1,213 @@
+"""The governor: holds on a stream like the source, restarts where it leaves or jumps, and vetoes."""
+
+import numpy as np
+import pytest
+
+from tta import registry
+from tta.checks.collapse import VETO
+from tta.errors import TtaError
+from tta.governor import Governor
+from tta.manifest import InputSpec, Manifest
+from tta.monitor import Monitor, threshold
+from tta.records import Decision, Moments, Prediction, Step
+
+C, N = 16, 16
+SOURCE = {
+    **{f"mean.{k}": np.zeros(C, np.float32) for k in ("first", "second")},
+    **{f"var.{k}": np.ones(C, np.float32) for k in ("first", "second")},
+}
+
+
+def manifest(**thresholds):
+    return Manifest(
+        name="model",
+        task="classify",
+        input=InputSpec("x", (None, 3)),
+        preprocess={"kind": "none"},
+        outputs={"logits": (4,), "features": (8,)},
+        primary="logits",
+        labels=(),
+        slots=(),
+        layers={},
+        provides=("batch",),
+        thresholds={k.replace("_at_", "@"): v for k, v in thresholds.items()},
+    )
+
+
+def view(shift=0.0, spread=1.0, seed=0, n=64, classes=4):
+    """What a frozen model says of a batch drawn from N(shift, spread²)."""
+    rng = np.random.default_rng(seed)
+    found = {}
+    for k in ("first", "second"):
+        x = rng.normal(shift, spread, (n, C))
+        found[k] = Moments(x.mean(0), x.var(0), float(n))
+    logits = np.zeros((n, 4), np.float32)
+    logits[np.arange(n), rng.integers(0, classes, n)] = 6
+    return Step({"logits": logits}, found)
+
+
+def calibrated(views=40):
+    """A threshold of half as much again as the largest of source-like batches, as export sets it."""
+    kl = registry.load("tta.drift", "statistics_kl")(manifest(), SOURCE)
+    scores = []
+    for seed in range(views):
+        kl.observe_step(view(seed=1000 + seed))
+        scores.append(kl.score())
+    return 1.5 * max(scores)
+
+
+LIMIT = calibrated()
+
+
+def governor(mode="auto", **thresholds):
+    return Governor(manifest(**(thresholds or {"statistics_kl_at_16": LIMIT})), SOURCE, mode, N)
+
+
+def actions(g, views):
+    return [g.plan(v).action for v in views]
+
+
+def test_it_holds_on_a_stream_like_the_source():
+    g = governor()
+    assert actions(g, [view(seed=k) for k in range(100)]) == ["hold"] * 100
+    assert "as the source" in g.plan(view()).reason
+
+
+def test_it_restarts_on_leaving_and_adapts_from_then_on():
+    g = governor()
+    found = actions(g, [view(seed=k) for k in range(5)] + [view(1.0, seed=k) for k in range(40)])
+    assert found == ["hold"] * 5 + ["restart"] + ["adapt"] * 39
+
+
+def test_it_restarts_on_a_jump():
+    g = governor()
+    views = [view(1.0, seed=k) for k in range(10)] + [view(-1.5, 2.0, seed=k) for k in range(10)]
+    found = actions(g, views)
+    assert found[10] == "restart" and found.count("restart") == 2
+    assert set(found[11:]) == {"adapt"}
+
+
+def test_a_slow_drift_is_no_jump():
+    g = governor()
+    found = actions(g, [view(0.5 + 0.02 * k, seed=k) for k in range(60)])
+    assert found == ["restart"] + ["adapt"] * 59
+
+
+def test_it_holds_again_when_the_stream_returns():
+    g = governor()
+    views = [view(1.0), view(1.0, seed=1), view(seed=2), view(1.0, seed=3)]
+    assert actions(g, views) == ["restart", "adapt", "hold", "restart"]
+
+
+def test_half_a_batch_may_tell_that_the_stream_returned():
+    g = governor()
+    g.plan(view(1.0))
+    assert g.returned(view(1.0, seed=1, n=32), 8) is None
+    plan = g.returned(view(seed=2, n=32), 8)
+    assert plan is not None and plan.action == "hold"
+    assert plan.figures["threshold"] == pytest.approx(2 * LIMIT)  # fewer frames, more noise
+    assert g.plan(view(1.0)).action == "restart"  # what it knew of the stream is gone
+
+
+def test_modes():
+    far, near = view(2.0), view()
+    assert governor("always").plan(near).action == "adapt"
+    assert governor("off").plan(far).action == "hold"
+    assert "off" in governor("off").plan(far).reason
+    with pytest.raises(TtaError, match="auto, always or off, but is 'never'"):
+        governor("never")
+
+
+def test_without_thresholds_it_adapts_always_and_says_so():
+    g = governor(entropy=1.0)
+    for v in (view(), view(3.0)):
+        plan = g.plan(v)
+        assert plan.action == "adapt" and "no calibrated threshold" in plan.reason
+    assert g.returned(view(), 8) is None
+
+
+def test_without_source_statistics_it_adapts_always():
+    g = Governor(manifest(statistics_kl_at_16=LIMIT), {}, "auto", N)
+    assert g.plan(view()).action == "adapt"
+
+
+def test_plans_carry_their_figures():
+    g = governor()
+    plan = g.plan(view(1.0))
+    assert plan.figures["from_source"] > plan.figures["threshold"] == LIMIT
+    assert g.plan(view(1.0, seed=1)).figures["from_recent"] < plan.figures["from_source"]
+
+
+def test_a_collapse_is_vetoed():
+    reason, figures = governor().veto(view(classes=1), view())
+    assert "collapse" in reason and figures["collapse"] < VETO
+    reason, figures = governor().veto(view(seed=1), view())
+    assert reason == "" and figures["collapse"] > 0.9
+
+
+def test_a_batch_of_one_class_is_no_collapse():
+    assert governor().veto(view(classes=1), view(classes=1, seed=1))[0] == ""
+
+
+def test_always_vetoes_nothing():
+    assert governor("always").veto(view(classes=1), view()) == ("", {})
+
+
+def test_a_check_that_fails_vetoes():
+    g = governor()
+
+    class Broken:
+        def figure(self, adapted, frozen, primary):
+            raise ZeroDivisionError("by zero")
+
+        def veto(self, figure):
+            return ""
+
+    g._checks["broken"] = Broken()
+    reason, _ = g.veto(view(), view())
+    assert reason == "check broken failed: by zero"
+
+
+def test_two_governors_share_nothing():
+    a, b = governor(), governor()
+    a.plan(view(1.0))
+    assert b.plan(view(1.0)).action == "restart"
+
+
+# --- thresholds and the monitor ---------------------------------------------------------------------
+
+
+def test_thresholds_by_batch_size():
+    known = manifest(kl_at_8=0.8, kl_at_32=0.2)
+    assert [threshold(known, "kl", n) for n in (8, 16, 31, 32, 500)] == [0.8, 0.8, 0.8, 0.2, 0.2]
+    assert threshold(known, "kl", 4) == pytest.approx(1.6)
+    assert threshold(known, "kl", 1) == pytest.approx(6.4)
+    assert threshold(known, "other", 8) is None
+    assert threshold(manifest(kl=0.5), "kl", 3) == 0.5
+
+
+def answer(entropy):
+    return Prediction({}, np.full(4, 0.25), entropy, 0.0, "")
+
+
+def test_levels():
+    made = manifest(entropy=1.0, statistics_kl_at_16=LIMIT)
+    for entropy, level in ((0.5, "ok"), (0.8, "warn"), (1.2, "drift")):
+        monitor = Monitor(made, SOURCE, batch=N)
+        assert monitor.report().level == "ok"  # nothing is known yet
+        monitor.observe(answer(entropy))
+        assert monitor.report().level == level
+    monitor.observe_step(view(2.0))
+    report = monitor.report(decision := Decision("hold", "", "", 0))
+    assert report.level == "drift" and report.decision is decision
+    assert set(report.scores) == {"entropy", "statistics_kl"}
+    assert set(report.layers) == {"first", "second"}
+    monitor.reset()
+    assert monitor.report().level == "ok" and not monitor.report().layers
+
+
+def test_metrics_may_be_chosen():
+    assert set(Monitor(manifest(), SOURCE, ["entropy"]).report().scores) == {"entropy"}
+    assert Monitor(manifest(), SOURCE, []).report().scores == {}
+    with pytest.raises(TtaError, match="no drift named 'entropi'; known: entropy"):
+        Monitor(manifest(), SOURCE, ["entropi"])
