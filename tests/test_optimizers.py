@@ -17,7 +17,7 @@ def drawn(seed=0):
 
 def gradients(step):
     """Of several sizes, and once exactly zero."""
-    scale = np.float32(10.0 ** (step % 7 - 4)) if step % 11 else np.float32(0)
+    scale = np.float32(10.0 ** (step % 7 - 6)) if step % 11 else np.float32(0)
     return {k: scale * v for k, v in drawn(step + 1).items()}
 
 
@@ -51,7 +51,7 @@ def test_fifty_steps_as_torch(case):
         for k, parameter in theirs.items():
             assert slots[k].dtype == np.float32
             want = parameter.detach().numpy()
-            assert (np.abs(slots[k] - want) <= 1e-6 * np.maximum(1, np.abs(want))).all()
+            assert np.abs(slots[k] - want).max() <= 1e-6
 
 
 @pytest.mark.parametrize("case", CASES)

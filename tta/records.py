@@ -101,15 +101,20 @@ class Step:
 
 
 def frozen(values: Mapping[str, Array]) -> Mapping[str, Array]:
-    """The same arrays behind a read-only mapping, each marked read-only."""
+    """The same arrays behind a read-only mapping, each read-only and nobody's view."""
     out = {}
     for name, value in values.items():
         array = np.asarray(value, order="C")
-        if array.flags.writeable:
-            array = array.copy() if array is value else array
+        if array.flags.writeable or _looks_at_writable(array):
+            array = array.copy()
             array.flags.writeable = False
         out[name] = array
     return MappingProxyType(out)
+
+
+def _looks_at_writable(array: Array) -> bool:
+    base = array.base
+    return isinstance(base, np.ndarray) and base.flags.writeable
 
 
 def content_hash(values: Mapping[str, Array]) -> str:
