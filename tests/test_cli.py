@@ -93,12 +93,13 @@ def test_a_reader_that_left_is_no_error(data, command):
     """As with | head: no traceback, and no complaint at exit either."""
     if command[0] == "run":
         command = [*command, f"npz://{data}"]
+    buffered = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
     read, write = os.pipe()
     os.close(read)
     try:
         left = subprocess.run(
             [sys.executable, "-m", "tta", *command],
-            cwd=ROOT, stdout=write, stderr=subprocess.PIPE, text=True,
+            cwd=ROOT, stdout=write, stderr=subprocess.PIPE, text=True, env=buffered,
         )  # fmt: skip
     finally:
         os.close(write)
