@@ -49,7 +49,9 @@ def batches(name: str, n: int, seed: int = 0) -> np.ndarray:
 
 def objectives() -> tuple[str, ...]:
     """Objectives of all adapters there are, so that a new one finds its graph in the test bundles."""
-    needs = {n for a in registry.names("tta.adapters") for n in registry.load("tta.adapters", a).needs}
+    needs = {
+        n for a in registry.names("tta.adapters") for n in registry.load("tta.adapters", a).needs
+    }
     return tuple(sorted(n.removeprefix("step/") for n in needs if n.startswith("step/")))
 
 

@@ -38,7 +38,10 @@ def test_blending_many_chunks():
 
 
 def test_the_ends_of_a_blend():
-    a, b = (np.array([1.0, 2.0]), np.array([3.0, 4.0])), (np.array([5.0, 6.0]), np.array([7.0, 8.0]))
+    a, b = (
+        (np.array([1.0, 2.0]), np.array([3.0, 4.0])),
+        (np.array([5.0, 6.0]), np.array([7.0, 8.0])),
+    )
     assert all(np.array_equal(x, y) for x, y in zip(blend(a, b, 0), a))
     assert all(np.array_equal(x, y) for x, y in zip(blend(a, b, 1), b))
 

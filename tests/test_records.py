@@ -96,7 +96,12 @@ def test_freezing_again_copies_nothing():
 def test_a_child():
     state = source()
     child = state.child({"a.bias": np.array([2.0])}, {"ema": np.ones(2)})
-    assert (child.step, child.parent, child.bundle, child.adapter) == (1, state.hash, "bundle", "tent")
+    assert (child.step, child.parent, child.bundle, child.adapter) == (
+        1,
+        state.hash,
+        "bundle",
+        "tent",
+    )
     assert child.slots["a.bias"].dtype == np.float32 and child.slots["a.bias"][0] == 2
     assert child.slots["a.scale"] is state.slots["a.scale"]
     assert set(child.memory) == {"count", "ema"} and set(state.memory) == {"count"}

@@ -21,8 +21,10 @@ import stat
 import tempfile
 import weakref
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import replace
+from lzma import LZMAError
 from pathlib import Path
 
 import numpy as np
@@ -53,16 +55,27 @@ class Bundle:
         given = Path(path)
         if given.name == "infer.onnx" and given.is_file():
             given = given.parent
-        if given.is_file():
-            self.path = _unpack(given)
-            self._cleanup = weakref.finalize(self, shutil.rmtree, self.path, True)
-        elif given.is_dir():
+        if given.is_dir():
             self.path = given
-        else:
+            self._open()
+            return
+        if not given.is_file():
             raise BundleError(f"no bundle at {given}: expected a folder or a zip of one")
+        scratch = Path(tempfile.mkdtemp(prefix="tta-"))
+        self._cleanup = weakref.finalize(self, shutil.rmtree, scratch, True)
+        try:
+            self.path = _unpack(given, scratch)
+            self._open()
+        except BaseException:
+            self._cleanup()
+            raise
+
+    def _open(self) -> None:
         manifest = self.path / "manifest.json"
         if not manifest.is_file():
-            raise BundleError(f"{given} has no manifest.json, so it is no bundle: use tta export")
+            raise BundleError(
+                f"{self.path} has no manifest.json, so it is no bundle: use tta export"
+            )
         try:
             text = manifest.read_text(encoding="utf-8")
         except UnicodeDecodeError as error:
@@ -107,7 +120,7 @@ class Bundle:
     def _tensors(self, name: str) -> dict[str, Array]:
         try:
             return load_file(self.path / name)
-        except (SafetensorError, OSError, KeyError, ValueError) as error:
+        except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
             raise BundleError(f"{name} cannot be read ({error}); copy the bundle again") from error
 
     def calibration(self) -> Mapping[str, Array]:
@@ -145,54 +158,52 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _unpack(path: Path) -> Path:
-    """Unpack a zipped bundle into a temporary folder, refusing whatever a bundle never holds."""
+def _unpack(path: Path, folder: Path) -> Path:
+    """Unpack a zipped bundle into a folder, refusing whatever a bundle never holds."""
     try:
-        archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError) as error:
-        raise BundleError(f"{path} is neither a folder nor a zip file ({error})") from error
-    with archive:
-        members = archive.infolist()
-        if sum(m.file_size for m in members) > MAX_BYTES:
-            raise BundleError(f"{path} unpacks to more than {MAX_BYTES >> 30} GiB; refused")
-        names = [m.filename for m in members]
-        manifests = [n for n in names if Path(n).name == "manifest.json" and n.count("/") <= 1]
-        if len(manifests) != 1:
-            raise BundleError(f"{path} holds {len(manifests)} manifest.json, expected one")
-        folder = Path(tempfile.mkdtemp(prefix="tta-"))
-        try:
-            for member in members:
-                target = (folder / member.filename).resolve()
-                if not target.is_relative_to(folder.resolve()) or stat.S_ISLNK(
-                    member.external_attr >> 16
-                ):
-                    raise BundleError(f"{member.filename!r} leaves the bundle; do not trust {path}")
-                if member.is_dir():
-                    continue
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with archive.open(member) as source, target.open("wb") as out:
-                    written = 0
-                    while chunk := source.read(_CHUNK):
-                        written += len(chunk)
-                        if written > member.file_size:
-                            raise BundleError(f"{member.filename!r} is larger than it says")
-                        out.write(chunk)
-        except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError) as error:
-            shutil.rmtree(folder, True)
-            raise BundleError(f"{path} is damaged ({error}): copy it again") from error
-        except BundleError:
-            shutil.rmtree(folder, True)
-            raise
+        with zipfile.ZipFile(path) as archive:
+            return _extract(archive, path, folder)
+    except BundleError:
+        raise
+    except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, zlib.error, LZMAError) as error:
+        raise BundleError(
+            f"{path} is neither a folder nor an undamaged, plain zip file ({error})"
+        ) from error
+
+
+def _extract(archive: zipfile.ZipFile, path: Path, folder: Path) -> Path:
+    members = archive.infolist()
+    if sum(m.file_size for m in members) > MAX_BYTES:
+        raise BundleError(f"{path} unpacks to more than {MAX_BYTES >> 30} GiB; refused")
+    names = [m.filename for m in members]
+    manifests = [n for n in names if Path(n).name == "manifest.json" and n.count("/") <= 1]
+    if len(manifests) != 1:
+        raise BundleError(f"{path} holds {len(manifests)} manifest.json, expected one")
+    for member in members:
+        target = (folder / member.filename).resolve()
+        link = stat.S_ISLNK(member.external_attr >> 16)
+        if link or not target.is_relative_to(folder.resolve()):
+            raise BundleError(f"{member.filename!r} leaves the bundle; do not trust {path}")
+        if member.is_dir():
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with archive.open(member) as source, target.open("wb") as out:
+            written = 0
+            while chunk := source.read(_CHUNK):
+                written += len(chunk)
+                if written > member.file_size:
+                    raise BundleError(f"{member.filename!r} is larger than it says")
+                out.write(chunk)
     return (folder / manifests[0]).parent
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
     """Add every file's sha256 to the manifest and write it, last of all files of a bundle."""
-    files = {
-        str(f.relative_to(folder).as_posix()): _sha256(f)
-        for f in sorted(folder.rglob("*"))
-        if f.is_file() and f.name != "manifest.json"
-    }
+    files = {}
+    for file in sorted(folder.rglob("*")):
+        if file.is_file() and file.name != "manifest.json":
+            file.chmod(0o644)  # safetensors makes files that only their owner reads
+            files[file.relative_to(folder).as_posix()] = _sha256(file)
     complete = replace(manifest, files=files)
     (folder / "manifest.json").write_text(complete.to_json(), encoding="utf-8")
     return complete

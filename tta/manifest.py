@@ -31,7 +31,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, get_args
 
@@ -39,7 +39,28 @@ from tta.errors import BundleError
 from tta.records import Role, Slot
 
 SCHEMA = 1
+LARGEST = 1e300  # json reads 1e400 as infinity
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_FORMS: Mapping[str, Any] = {  # [x] is a list of x, {...: x} an object of x under any keys
+    "schema": int,
+    "name": str,
+    "task": str,
+    "input": {"name": str, "shape": [int | None], "dtype": str},
+    "preprocess": {...: object},
+    "outputs": {...: [int]},
+    "primary": str,
+    "labels": [str],
+    "slots": [{"name": str, "role": str, "layer": str, "shape": [int], "dtype": str}],
+    "layers": {...: str},
+    "provides": [str],
+    "external": {...: [str]},
+    "zero_gradient": [str],
+    "defaults": {...: {...: object}},
+    "thresholds": {...: float},
+    "ep_profiles": {...: str},
+    "files": {...: str},
+    "provenance": {...: object},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,50 +122,28 @@ class Manifest:
                 leaves the folder, two slots of one name.
         """
         try:
-            raw = json.loads(text)
-        except ValueError as error:
+            raw = json.loads(text, parse_constant=_no_number)
+        except (ValueError, RecursionError) as error:
             raise BundleError(f"manifest.json is not JSON ({error}); export again") from error
-        if not isinstance(raw, dict) or not isinstance(raw.get("schema"), int):
-            raise BundleError("manifest.json must be an object with an integer 'schema'")
+        if not isinstance(raw, dict) or type(raw.get("schema")) is not int or raw["schema"] < 1:
+            raise BundleError("manifest.json must be an object with a positive integer 'schema'")
         if raw["schema"] > SCHEMA:
             raise BundleError(
                 f"this bundle has schema {raw['schema']}, this tta reads up to {SCHEMA}: "
                 "upgrade tta-edge, or export the bundle with this version"
             )
-        expected = {f.name for f in fields(cls)}
-        if missing := expected - raw.keys():
+        if missing := _FORMS.keys() - raw.keys():
             raise BundleError(f"manifest.json lacks {', '.join(sorted(missing))}; export again")
-        if unknown := raw.keys() - expected:
+        if unknown := raw.keys() - _FORMS.keys():
             raise BundleError(f"manifest.json has unknown keys {', '.join(sorted(unknown))}")
-        try:
-            manifest = cls(
-                **{
-                    **raw,
-                    "input": InputSpec(
-                        raw["input"]["name"],
-                        tuple(None if d is None else int(d) for d in raw["input"]["shape"]),
-                        raw["input"]["dtype"],
-                    ),
-                    "outputs": {str(k): tuple(map(int, v)) for k, v in raw["outputs"].items()},
-                    "labels": tuple(map(str, raw["labels"])),
-                    "slots": tuple(
-                        Slot(
-                            str(s["name"]),
-                            s["role"],
-                            str(s["layer"]),
-                            tuple(map(int, s["shape"])),
-                            str(s["dtype"]),
-                        )
-                        for s in raw["slots"]
-                    ),
-                    "provides": tuple(map(str, raw["provides"])),
-                    "external": {str(k): tuple(map(str, v)) for k, v in raw["external"].items()},
-                    "zero_gradient": tuple(map(str, raw["zero_gradient"])),
-                }
-            )
-            manifest._check()
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise BundleError(f"manifest.json is malformed ({error!r}); export again") from error
+        if wrong := [key for key, form in _FORMS.items() if not _fits(raw[key], form)]:
+            raise BundleError(f"manifest.json has a malformed {wrong[0]!r}; export again")
+        slots = tuple(Slot(**{**s, "shape": tuple(s["shape"])}) for s in raw["slots"])
+        given = {key: tuple(raw[key]) for key in ("labels", "provides", "zero_gradient")}
+        lists = {key: {k: tuple(v) for k, v in raw[key].items()} for key in ("outputs", "external")}
+        spec = InputSpec(**{**raw["input"], "shape": tuple(raw["input"]["shape"])})
+        manifest = cls(**{**raw, **given, **lists, "input": spec, "slots": slots})
+        manifest._check()
         return manifest
 
     def _check(self) -> None:
@@ -163,5 +162,24 @@ class Manifest:
             path = PurePosixPath(name)
             if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name:
                 raise BundleError(f"file name {name!r} leaves the bundle's folder; do not trust it")
-            if not isinstance(digest, str) or not _SHA256.fullmatch(digest):
+            if not _SHA256.fullmatch(digest):
                 raise BundleError(f"file {name!r} has no valid sha256 in the manifest")
+
+
+def _fits(value: Any, form: Any) -> bool:
+    """Whether a value read from JSON has a form of ``_FORMS``; a bool is no int."""
+    if isinstance(form, list):
+        return isinstance(value, list) and all(_fits(item, form[0]) for item in value)
+    if isinstance(form, dict):
+        if not isinstance(value, dict):
+            return False
+        if ... in form:
+            return all(_fits(item, form[...]) for item in value.values())
+        return value.keys() == form.keys() and all(_fits(value[k], form[k]) for k in form)
+    if form is float:
+        return type(value) in (int, float) and -LARGEST < value < LARGEST
+    return form is object or (isinstance(value, form) and not isinstance(value, bool))
+
+
+def _no_number(text: str) -> Any:
+    raise ValueError(f"{text} is no number in JSON")
