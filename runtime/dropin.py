@@ -8,6 +8,7 @@ One changed line makes a script adapt::
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -54,10 +55,15 @@ class Session:
         threads = getattr(sess_options, "intra_op_num_threads", 0) or 1
         names = [p if isinstance(p, str) else p[0] for p in providers or ()]  # or (name, options)
         others = [name for name in names if name != "CPUExecutionProvider"]
-        if others:
+        if others and len(others) == len(names):
             raise TtaError(
                 f"only CPUExecutionProvider serves bundles today, not {', '.join(others)}"
             )
+        if others:
+            left_out = (
+                f"{', '.join(others)} left out: only CPUExecutionProvider serves bundles today"
+            )
+            warnings.warn(left_out, RuntimeWarning, stacklevel=2)
         self._stream = Stream(
             Model(bundle, threads), adapter, batch=batch, governor=governor, state=state
         )

@@ -25,6 +25,7 @@ from tta.errors import StateError
 from tta.records import Array, State, frozen
 
 FORMAT, SCHEMA = "tta-state", 1
+READABLE = 0o644
 _ENTRIES = {"format", "schema", "bundle", "adapter", "step", "parent", "hash", "seal"}
 
 
@@ -156,6 +157,7 @@ def _replace(target: Path, data: bytes) -> None:
     handle, scratch = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
+            os.fchmod(handle, READABLE)  # a scratch file is its owner's alone
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

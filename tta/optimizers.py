@@ -14,6 +14,18 @@ from tta.errors import TtaError
 from tta.records import Array
 
 Named = Mapping[str, Array]
+KINDS = ("adam", "sgd")
+
+
+def check_kind(kind: str) -> str:
+    """The kind itself, if there is such an optimizer.
+
+    Raises:
+        TtaError: there is none of that name.
+    """
+    if kind not in KINDS:
+        raise TtaError(f"no optimizer named {kind!r}; known: {', '.join(KINDS)}")
+    return kind
 
 
 def descend(
@@ -46,11 +58,9 @@ def descend(
     >>> float(new["b"][0])
     0.5
     """
-    if kind == "sgd":
+    if check_kind(kind) == "sgd":
         return _sgd(slots, gradients, memory, lr, momentum)
-    if kind == "adam":
-        return _adam(slots, gradients, memory, lr, betas, eps)
-    raise TtaError(f"no optimizer named {kind!r}; known: adam, sgd")
+    return _adam(slots, gradients, memory, lr, betas, eps)
 
 
 def _sgd(

@@ -11,7 +11,9 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import os
 import pkgutil
+import sys
 from types import ModuleType
 from typing import Any
 
@@ -53,10 +55,14 @@ def load(package: str, name: str) -> type[Any]:
     """
     if ":" in name:
         module_name, _, class_name = name.partition(":")
+        here = os.getcwd()  # a console script does not have it there
+        sys.path.insert(0, here)
         try:
             found: type[Any] = getattr(importlib.import_module(module_name), class_name)
         except (ImportError, AttributeError) as error:
             raise NotFoundError(f"cannot load {name!r}: {error}") from error
+        finally:
+            sys.path.remove(here)
         return found
     known = names(package)
     if name not in known:

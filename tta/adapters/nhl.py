@@ -9,7 +9,7 @@ from tta.adapters.bn_stats import moving_averages
 from tta.adapters.tent import Tent, _is_statistic
 from tta.errors import TtaError
 from tta.manifest import Manifest
-from tta.optimizers import descend
+from tta.optimizers import check_kind, descend
 from tta.protocols import Run
 from tta.records import Array, State, Step
 
@@ -62,7 +62,7 @@ class Nhl:
                 raise TtaError(f"nhl's {name} is one of {', '.join(known)}, but is {value!r}")
         self.eta, self.mode, self.anti, self.predict_with = eta, mode, anti, predict
         self.max_norm, self.t_invert = normalize == "max", t_invert
-        self.lr, self.optimizer, self.sgd_momentum = lr, optimizer, sgd_momentum
+        self.lr, self.optimizer, self.sgd_momentum = lr, check_kind(optimizer), sgd_momentum
         self.momentum, self.alpha = momentum, alpha
         self._trained: tuple[str, ...] = ()
 

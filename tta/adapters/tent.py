@@ -7,7 +7,7 @@ from typing import Any
 
 from tta.adapters.bn_stats import moving_averages
 from tta.manifest import Manifest
-from tta.optimizers import descend
+from tta.optimizers import check_kind, descend
 from tta.protocols import Run
 from tta.records import Array, State, Step
 
@@ -39,7 +39,7 @@ class Tent:
         alpha: float = 1.0,
         graph: str = "entropy",
     ) -> None:
-        self.lr, self.optimizer, self.sgd_momentum = lr, optimizer, sgd_momentum
+        self.lr, self.optimizer, self.sgd_momentum = lr, check_kind(optimizer), sgd_momentum
         self.momentum, self.alpha = momentum, alpha
         self.graph = f"step/{graph}"
         self.needs = frozenset({self.graph})
