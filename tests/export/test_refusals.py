@@ -10,8 +10,11 @@ from tests.bundles import bundle, session
 from tta.bundle import Bundle
 from tta.errors import ExportError, MismatchError, NoGradientError
 from tta.export import assembly, to_bundle
+from tta.export.canonical import canonical
 from tta.export.gradient import rules
 from tta.export.layers.hebbian import HebbianModulation
+from tta.export.lift import lift
+from tta.export.torch_graph import trace
 
 
 class Between(nn.Module):
@@ -195,10 +198,20 @@ SAMPLES = {
 }
 
 
+@pytest.fixture(scope="module")
+def lifted():
+    return lift(canonical(trace(*made())))
+
+
 @pytest.mark.parametrize("case", SAMPLES)
-def test_bad_samples(case, refused):
+def test_bad_samples(case, lifted):
+    with pytest.raises(ExportError, match="samples must"):
+        assembly._check_samples(lifted, SAMPLES[case])
+
+
+def test_bad_samples_leave_nothing_behind(refused):
     net, x = made()
-    refused(ExportError, "samples must", net, x, samples=SAMPLES[case], objectives=())
+    refused(ExportError, "samples must", net, x, samples=SAMPLES["nan"], objectives=())
 
 
 def test_bad_options(refused):
