@@ -9,12 +9,12 @@ from tests.bundles import batches, bundle, model, session
 
 FLOAT32_LIMITED = ("mobilenet_v2:factory",)
 TRIES = 6
-ALLOWANCE = 12.0
+ALLOWANCE = 100.0
 # A ReLU whose input crosses zero is float32's fault and not the graph's, but a wrong rule is wrong on
 # every batch: one batch of six must keep the tolerance. MobileNetV2 at alpha = 1 cannot with one
 # sample, which leaves its last norms four values a channel: torch's own float32 misses by the hundred
-# there. The graph takes variances in one pass and may be off by ALLOWANCE times what torch is (7.6
-# measured; 1.3 where it centres first).
+# there. The graph takes variances in one pass and may be off by ALLOWANCE times what torch is (8
+# measured; 1.3 where it centres first), so that this case says little; two and eight samples do.
 
 
 def agree(name, graph, n, alpha, plastic=None):
@@ -55,7 +55,7 @@ def agree(name, graph, n, alpha, plastic=None):
     for error, _, batch, want in seen:
         theirs = single(batch, alpha, plastic)
         ratios.append(error / misfit(theirs.gradients, want.gradients)[0])
-    allowed = ALLOWANCE if name in FLOAT32_LIMITED and alpha == 1 else 0.0
+    allowed = ALLOWANCE if name in FLOAT32_LIMITED and alpha == n == 1 else 0.0
     assert np.median(ratios) <= allowed, [(round(e, 2), where) for e, where, *_ in seen]
     return min(e for e, *_ in seen)
 
