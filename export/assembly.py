@@ -21,7 +21,7 @@ from safetensors.numpy import save_file
 import tta
 from tta import registry
 from tta.bundle import Bundle, write_manifest
-from tta.errors import ExportError
+from tta.errors import BundleError, ExportError
 from tta.export import calibrate
 from tta.export.canonical import canonical
 from tta.export.infer_graph import infer_graph
@@ -33,6 +33,7 @@ from tta.export.verify import Check, verify
 from tta.export.write import external_names, write_graphs
 from tta.manifest import InputSpec, Manifest
 from tta.records import Array
+from tta.runtime.preprocess import build
 from tta.runtime.session import AdaptSession, InferSession
 
 TASKS = ("classify", "regress", "embed")
@@ -105,7 +106,19 @@ def to_bundle(
         raise ExportError(f"task is one of {', '.join(TASKS)}, but is {task!r}")
     functions = {f"step/{o}": _objective(o) for o in objectives} if task == "classify" else {}
     model = copy.deepcopy(model).eval()  # the caller's own stays in the mode that it is in
-    lifted = lift(canonical(trace(model, example, input_name)), hebbian, output_names)
+    traced = trace(model, example, input_name)
+    try:
+        clean = canonical(traced)
+    except (
+        onnx.checker.ValidationError,
+        onnx.shape_inference.InferenceError,
+        RuntimeError,
+    ) as error:
+        first = str(error).strip().partition("\n")[0]
+        raise ExportError(
+            f"the traced graph is not valid ONNX, so it cannot adapt: {first}"
+        ) from error
+    lifted = lift(clean, hebbian, output_names)
     if not lifted.hebbian:
         functions.pop("step/nhl", None)
     graphs = {"infer": infer_graph(lifted), "batch": batch_graph(lifted)}
@@ -113,6 +126,10 @@ def to_bundle(
         graphs[graph] = step_graph(lifted, graph.removeprefix("step/"), objective, with_change)
 
     _check_classes(lifted, task, labels)
+    try:
+        build(dict(preprocess or {"kind": "none"}), InputSpec(input_name, _batched(lifted)))
+    except BundleError as error:
+        raise ExportError(f"this preprocess would not run: {error}") from error
     data = example.detach().numpy() if samples is None else np.asarray(samples, np.float32)
     _check_samples(lifted, data)
     target.parent.mkdir(parents=True, exist_ok=True)

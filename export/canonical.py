@@ -198,6 +198,11 @@ def _check_opset(graph: ir.Graph) -> None:
                 f"node {node.name} uses operator {node.op_type}, which opset {OPSET} lacks: "
                 "replace it in the model"
             ) from error
+        if len(node.inputs) > schema.max_input:
+            raise ExportError(
+                f"node {node.name} uses operator {node.op_type} in a form that opset {OPSET} lacks: "
+                "replace it in the model"
+            )
         for name, attr in list(node.attributes.items()):
             if name not in schema.attributes:
                 neutral = attr.value in (0, 1, "", "none", "linear") or (

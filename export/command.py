@@ -124,6 +124,10 @@ def _made(name: str) -> tuple[Any, Any, dict[str, Any]]:
     sys.path.insert(0, here)
     try:
         made = _function(name, module_name, function)()
+    except ExportError:
+        raise
+    except Exception as error:  # the user's own code: its message, without our stack
+        raise ExportError(f"{name} failed: {type(error).__name__}: {error}") from error
     finally:
         sys.path.remove(here)
     if not isinstance(made, tuple) or len(made) not in (2, 3):
@@ -137,7 +141,7 @@ def _made(name: str) -> tuple[Any, Any, dict[str, Any]]:
 def _function(name: str, module: str, function: str) -> Callable[[], Any]:
     try:
         found = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, SyntaxError) as error:
         raise ExportError(f"cannot load {name!r}: {error}") from error
     if not callable(found):
         raise ExportError(f"{name} must be a function, but is of type {type(found).__name__}")

@@ -120,9 +120,10 @@ def lift(
         for role, value in norm.slots.items():
             name = f"{norm.name}.{role}"
             lifted.add(Slot(name, role, norm.name, value.shape), value)
-    for node, weight in _chosen(graph, hebbian).items():
-        _add_hebbian(lifted, node, weight)
     lifted.head = _find_head(lifted.outputs[names[0]])
+    last = lifted.head.nodes if lifted.head else ()
+    for node, weight in _chosen(graph, hebbian, last).items():
+        _add_hebbian(lifted, node, weight)
     if lifted.head is not None:
         head = lifted.head
         width = head.weight.shape[1]
@@ -140,10 +141,14 @@ def lift(
     return lifted
 
 
-def _chosen(graph: ir.Graph, names: Sequence[str] | None) -> dict[ir.Node, Vector]:
-    """Nodes that become Hebbian layers, with their weights."""
+def _chosen(
+    graph: ir.Graph, names: Sequence[str] | None, head: Sequence[ir.Node]
+) -> dict[ir.Node, Vector]:
+    """Nodes that become Hebbian layers, with their weights; the classifier itself stays as it is."""
     candidates: dict[str, tuple[ir.Node, Vector]] = {}
     for node in graph:
+        if node in head:
+            continue
         weight = HebbianModulation.candidate(node)
         if weight is not None:
             candidates[layer_name(node, node.inputs[1])] = (node, weight)

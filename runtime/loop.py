@@ -138,14 +138,14 @@ def run(
     outs = [sinks] if isinstance(sinks, str | Sink) else list(sinks)
     with ExitStack() as stack:
         pairs: list[tuple[Stream, Iterable[Frame]]] = []
-        live = False
+        entered: list[Source] = []
         for k, each in enumerate(given):
             source = open_source(each) if isinstance(each, str) else each
             name = f"stream-{k}" if len(given) > 1 else ""
             frames: Iterable[Frame] = stack.enter_context(source)
             what = redact(each) if isinstance(each, str) else type(each).__name__
             pairs.append((Stream(model, adapter, name, **stream), _first(frames, limit, what)))
-            live = live or source.live
+            entered.append(source)
         opened = [open_sink(s) if isinstance(s, str) else s for s in outs]
         for sink in opened:
             stack.callback(sink.close)
@@ -153,9 +153,11 @@ def run(
             for result in results(pairs, serve):
                 for sink in opened:
                     sink.write(result)
-        except KeyboardInterrupt:  # the one way in which a live source ends
-            if not live:
-                raise
+        except KeyboardInterrupt:
+            pass  # what was done so far is kept: it is the one way in which a live source ends
+        for (stream_, _), source in zip(pairs, entered):
+            stream_.counts.unreadable = getattr(source, "errors", 0)
+            stream_.counts.last_unreadable = getattr(source, "last_error", "")
     return [stream for stream, _ in pairs]
 
 

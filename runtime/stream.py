@@ -50,6 +50,8 @@ class Counts:
 
     frames: int = 0
     skipped: int = 0
+    unreadable: int = 0  # readings that the source could make no frame of
+    last_unreadable: str = ""
     commits: int = 0
     rollbacks: int = 0
     resets: int = 0

@@ -9,7 +9,7 @@ import pytest
 
 from tta.bundle import Bundle
 from tta.inspection import describe, describe_state
-from tta.records import State
+from tta.records import State, content_hash
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,8 @@ def test_what_is_not_there_is_said(bundle):
 
 
 def test_the_source_state(bundle, source):
-    first, second = describe_state(bundle, source).splitlines()
+    first, served, second = describe_state(bundle, source).splitlines()
+    assert served.startswith(f"served as {content_hash(source.slots)[:12]}")
     assert first == f"state {source.hash[:12]} of FashionNet: adapter nhl, step 0, parent none"
     assert second == "every slot is as in the source model"
 

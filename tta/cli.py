@@ -135,10 +135,13 @@ def run(given: argparse.Namespace) -> None:
             f"{counts.rollbacks} rolled back; state {stream.serving} at step {stream.current.step}",
             file=sys.stderr,
         )
+        if counts.unreadable:
+            lost = f"{name}{counts.unreadable} readings were no frames, the last: {counts.last_unreadable}"
+            print(lost, file=sys.stderr)
     if given.save_state:
         save_state(given.save_state, streams[0].current, bundle)
     for stream in streams:
-        if stream.counts.skipped == stream.counts.frames:
+        if 0 < stream.counts.frames == stream.counts.skipped:
             raise TtaError(f"no frame could be used, the last because {stream.complaint}")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from tta.bundle import Bundle
 from tta.moments import layer_moments, symmetric_kl
-from tta.records import State
+from tta.records import State, content_hash
 
 
 def describe(bundle: Bundle) -> str:
@@ -62,6 +62,7 @@ def describe_state(bundle: Bundle, state: State) -> str:
     lines = [
         f"state {state.hash[:12]} of {bundle.manifest.name}: adapter {state.adapter}, "
         f"step {state.step}, parent {state.parent[:12] or 'none'}",
+        f"served as {content_hash(state.slots)[:12]}: the slots alone, as results name them",
         f"{'slot':44}{'relative change':>16}",
     ]
     for slot in bundle.manifest.slots:
@@ -70,8 +71,8 @@ def describe_state(bundle: Bundle, state: State) -> str:
             base = float(np.linalg.norm(old))
             change = f"{float(np.linalg.norm(new - old)) / base:.2%}" if base else "was zero"
             lines.append(f"  {slot.name:42}{change:>15}")
-    if len(lines) == 2:
-        return lines[0] + "\nevery slot is as in the source model\n"
+    if len(lines) == 3:
+        return "\n".join(lines[:2]) + "\nevery slot is as in the source model\n"
     lines.append(f"{'layer':44}{'KL from source':>16}")
     for layer in bundle.manifest.layers:
         new_moments = layer_moments(state.slots, layer)

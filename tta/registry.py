@@ -63,6 +63,8 @@ def load(package: str, name: str) -> type[Any]:
             raise NotFoundError(f"cannot load {name!r}: {error}") from error
         finally:
             sys.path.remove(here)
+        if not callable(found):
+            raise NotFoundError(f"{name!r} is no class, but of type {type(found).__name__}")
         return found
     known = names(package)
     if name not in known:

@@ -18,7 +18,7 @@ from tta.export.layers import (
     vector,
 )
 from tta.export.layers._batch_statistics import BatchStatistics
-from tta.export.operators import Operators
+from tta.export.operators import Operators, dims
 from tta.export.tape import Cotangents, Record
 from tta.records import Role
 
@@ -74,18 +74,25 @@ class BatchNorm:
 
         With ``shared``, x comes shifted by the source mean m⁰, for which a convolution before it pays
         nothing (its bias), and the mean returned is shifted too. So the batch variance
-        E[x²] - E[x]² takes no pass for centring and does not cancel.
+        E[x²] - E[x]² takes no pass for centring, and cancels only far from the source. Small maps,
+        where a channel may have few and nearly equal values, are centred for what little that costs.
         """
         if shared is None:
             return BatchNorm._alone(op, norm, x, slots, alpha)
         (mean_part, var_part), n = shared.part(norm), shared.count(norm, x)
         batch_mean = op.ReduceMean(x, channel_axes(x, 1), keepdims=0)
-        square = op.ReduceMean(op.Mul(x, x), channel_axes(x, 1), keepdims=0)
-        batch_var = op.Relu(op.Sub(square, op.Mul(batch_mean, batch_mean)))  # rounding: not below 0
+        centre, z = batch_mean, x
         mean = op.Add(mean_part, op.Mul(alpha, batch_mean))
+        if small := _is_small(x):
+            z = op.Sub(x, along(op, batch_mean, x, 1))
+            mean = op.Sub(mean, batch_mean)
+            centre = op.constant(np.zeros(norm.slots["scale"].shape, np.float32))
+        batch_var = op.ReduceMean(op.Mul(z, z), channel_axes(x, 1), keepdims=0)
+        if not small:  # rounding must not take it below 0
+            batch_var = op.Relu(op.Sub(batch_var, op.Mul(batch_mean, batch_mean)))
         var = op.Add(var_part, op.Mul(alpha, batch_var))  # with epsilon in it
         scale, bias = slots["scale"], slots["bias"]
-        y = op.BatchNormalization(x, scale, bias, mean, var, epsilon=0.0)
+        y = op.BatchNormalization(z, scale, bias, mean, var, epsilon=0.0)
 
         def adjoint(op: Operators, node: Record, dys: Cotangents) -> Cotangents:
             """Gradients of x, scale and bias; the formulas stand beside the lines.
@@ -97,9 +104,9 @@ class BatchNorm:
             axes = channel_axes(x, 1)
             r = op.Reciprocal(op.Sqrt(var))
             sum_dy = op.ReduceSum(dy, axes, keepdims=0)  # Σ dy = dL/dbias
-            sum_dyx = op.ReduceSum(op.Mul(dy, x), axes, keepdims=0)
+            sum_dyz = op.ReduceSum(op.Mul(dy, z), axes, keepdims=0)
             # dL/dscale = r·Σ dy·(x - μ)
-            dscale = op.Mul(r, op.Sub(sum_dyx, op.Mul(mean, sum_dy)))
+            dscale = op.Mul(r, op.Sub(sum_dyz, op.Mul(mean, sum_dy)))
             if not node.active[0]:
                 return [None, dscale, sum_dy]
             a = op.Mul(scale, r)
@@ -109,7 +116,7 @@ class BatchNorm:
             c = op.Mul(share, op.Mul(a, sum_dy))
             # dx = a·dy + b·d + c, the affine of d in one pass
             one = np.ones(norm.slots["scale"].shape, np.float32)
-            affine = op.BatchNormalization(x, b, c, batch_mean, one, epsilon=0.0)
+            affine = op.BatchNormalization(z, b, c, centre, one, epsilon=0.0)
             return [op.Add(op.Mul(dy, along(op, a, x, 1)), affine), dscale, sum_dy]
 
         record = Record("tta::AdaptiveNorm", norm.name, [x, scale, bias], [y], {}, adjoint)
@@ -131,3 +138,12 @@ class BatchNorm:
     def origin(norm: Norm) -> Vector:
         """What the forward wants subtracted from its input, per channel: the source mean."""
         return norm.slots["mean"]
+
+
+SMALL_MAP = 64  # positions up to which a layer's input is centred
+
+
+def _is_small(x: ir.Value) -> bool:
+    positions = dims(x)[2:]
+    static = [d for d in positions if isinstance(d, int)]
+    return len(static) == len(positions) and int(np.prod(static)) <= SMALL_MAP

@@ -84,6 +84,16 @@ class Serial:
                 yield Frame(sample.values, now_s, sample.seq, f"serial://{self._name}")
             self._doubt()
 
+    @property
+    def errors(self) -> int:
+        """Lines that were no sample so far."""
+        return self.codec.bad_lines
+
+    @property
+    def last_error(self) -> str:
+        """The beginning of the last of them."""
+        return f"line {self.codec.last_bad!r}" if self.codec.bad_lines else ""
+
     def _doubt(self) -> None:
         codec = self.codec
         if not codec.samples and codec.bad_lines >= _PATIENCE:

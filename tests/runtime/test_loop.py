@@ -230,11 +230,19 @@ class Interrupted(Images):
         raise KeyboardInterrupt
 
 
-def test_an_interrupt_is_the_end_of_a_live_run(bundle, drifted):
-    stream, told = kept_run(bundle, Interrupted(drifted[:20], live=True))
+@pytest.mark.parametrize("live", [True, False])
+def test_an_interrupt_ends_a_run_and_keeps_what_was_done(bundle, drifted, live):
+    stream, told = kept_run(bundle, Interrupted(drifted[:20], live=live))
     assert len(told) == 20 and stream.current.step == 1
-    with pytest.raises(KeyboardInterrupt):
-        run(bundle, Interrupted(drifted[:20]))
+
+
+def test_what_a_source_could_not_read_is_counted(bundle, drifted, tmp_path):
+    for k, image in enumerate(drifted[:3]):
+        np.save(tmp_path / f"{k}.npy", image)
+    (tmp_path / "9.npy").write_bytes(b"damaged")
+    [stream] = run(bundle, f"dir://{tmp_path}", "none")
+    assert stream.counts.frames == 3 and stream.counts.unreadable == 1
+    assert "9.npy" in stream.counts.last_unreadable
 
 
 def test_every_sink_sees_every_result_and_is_closed_on_failure(bundle, clean):
