@@ -6,6 +6,7 @@ Each graph of a bundle is one such run; what a layer becomes is its own, see ``i
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -20,7 +21,7 @@ from tta.export.tape import Record
 
 
 @dataclass
-class Forward:
+class Forward(ABC):
     """The model run symbolically into ``op``; subclasses say what a layer becomes."""
 
     lifted: Lifted
@@ -103,18 +104,21 @@ class Forward:
         self.record(start, head.name)
         return logits
 
+    @abstractmethod
     def slot(self, name: str) -> ir.Value:
         """The value that holds a slot in this graph."""
-        raise NotImplementedError  # each graph has its own way
 
+    @abstractmethod
     def _norm(self, norm: Norm, x: ir.Value) -> ir.Value:
-        raise NotImplementedError  # a function in infer, the statistics rule elsewhere
+        """A norm layer: a function in infer, the statistics rule elsewhere."""
 
+    @abstractmethod
     def _hebbian(self, layer: Hebbian) -> ir.Value:
-        raise NotImplementedError
+        """A Hebbian layer's linear output."""
 
+    @abstractmethod
     def _modulate(self, layer: Hebbian, z: ir.Value) -> ir.Value:
-        raise NotImplementedError
+        """What the neuro-modulator makes of z."""
 
     def _linear(self, layer: Hebbian, weight: ir.Value) -> ir.Value:
         """The Hebbian layer's own node with another weight."""
