@@ -13,6 +13,7 @@ from tta import registry
 from tta.bundle import Bundle
 from tta.errors import BundleError, StateError, TtaError
 from tta.governor import Governor, Mode
+from tta.manifest import FEWEST_VALUES, fewest_frames
 from tta.monitor import Monitor
 from tta.protocols import Adapter
 from tta.records import Array, Decision, Frame, Prediction, State, Step, content_hash
@@ -91,6 +92,7 @@ class Stream:
         given, guard = self.adapter, self.governor
         self.method: Adapter = make_adapter(given) if isinstance(given, str) else given
         check_needs(self.method, bundle)
+        check_batch(self.method, bundle, self.batch)
         self.guard = (
             Governor(manifest, self.model.calibration, guard, self.batch)
             if isinstance(guard, str)
@@ -300,11 +302,33 @@ def check_needs(adapter: Any, bundle: Bundle) -> None:
         )
 
 
+def check_batch(adapter: Any, bundle: Bundle, frames: int) -> None:
+    """Refuse a batch on whose statistics a layer cannot run, before the first frame.
+
+    ``tta.manifest.fewest_frames`` has the rule. Layers that normalize each sample by itself (LayerNorm,
+    InstanceNorm, GroupNorm), Hebbian changes, and methods that do not couple are not bound by it.
+    """
+    fewest = fewest_frames(bundle.manifest)
+    if frames >= fewest or not getattr(adapter, "couples", True):
+        return
+    coupled = bundle.manifest.batch_coupled
+    tight = [layer for layer, n in coupled.items() if 0 < n * frames < FEWEST_VALUES]
+    values = coupled[tight[0]] * frames
+    more = f" (and {len(tight) - 1} more)" if len(tight) > 1 else ""
+    raise TtaError(
+        f"in a batch of {frames} layer {tight[0]!r}{more} would be normalized by the mean and variance of "
+        f"{values} value{'s'[: values > 1]} a channel, which leave at most a sign of what comes in: take "
+        f"--batch {fewest} or more, or an adapter that does not rely on the batch's statistics, such as "
+        "bn_stats?prior=16"
+    )
+
+
 __all__ = [
     "Counts",
     "Model",
     "Step",
     "Stream",
+    "check_batch",
     "check_needs",
     "make_adapter",
     "prediction",

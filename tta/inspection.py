@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 
 from tta.bundle import Bundle
+from tta.manifest import Manifest, fewest_frames
 from tta.moments import layer_moments, symmetric_kl
 from tta.records import State, content_hash
 
@@ -38,6 +39,7 @@ def describe(bundle: Bundle) -> str:
             + ", ".join(f"{s.name[len(layer) + 1 :]} {_shape(s.shape)}" for s in own)
         )
     lines.append("")
+    lines.append(f"batch       {_batch(m)}")
     if m.zero_gradient:
         lines.append(f"no gradient under batch statistics: {', '.join(m.zero_gradient)}")
     if m.defaults:
@@ -80,6 +82,20 @@ def describe_state(bundle: Bundle, state: State) -> str:
         if new_moments and old_moments:
             lines.append(f"  {layer:42}{symmetric_kl(new_moments, old_moments):>15.3f}")
     return "\n".join(lines) + "\n"
+
+
+def _batch(m: Manifest) -> str:
+    """From how many frames on batch statistics make sense, and why."""
+    if not m.batch_coupled:
+        return "a step takes 1 frame or more: no layer's statistics mix samples"
+    closed = {layer: n for layer, n in m.batch_coupled.items() if n > 0}
+    least = min(closed, key=lambda layer: closed[layer], default="")
+    fewest = f", {least} with fewest values a channel: {closed[least]} a frame" if closed else ""
+    frames = fewest_frames(m)
+    return (
+        f"a step takes {frames} frame{'s'[: frames > 1]} or more: "
+        f"statistics of {len(m.batch_coupled)} layers mix samples{fewest}"
+    )
 
 
 def _shape(shape: tuple[int, ...]) -> str:
