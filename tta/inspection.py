@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 
 from tta.bundle import Bundle
+from tta.errors import TtaError
 from tta.manifest import Manifest, fewest_frames
 from tta.moments import layer_moments, symmetric_kl
 from tta.records import State, content_hash
+from tta.runtime.extra import load_extra
 
 
 def describe(bundle: Bundle) -> str:
@@ -82,6 +86,32 @@ def describe_state(bundle: Bundle, state: State) -> str:
         if new_moments and old_moments:
             lines.append(f"  {layer:42}{symmetric_kl(new_moments, old_moments):>15.3f}")
     return "\n".join(lines) + "\n"
+
+
+def draw(bundle: Bundle, target: str | Path) -> Path:
+    """Write the bundle's neural circuit diagram as SVG; see ``tta.export.diagram``.
+
+    Raises:
+        MissingExtraError: what reads ONNX graphs is not installed; a device does without.
+        TtaError: the file cannot be written.
+    """
+    path = Path(target)
+    if path.suffix != ".svg":
+        raise TtaError(
+            f"a diagram is an SVG file: name one that ends in .svg instead of {path.name!r}"
+        )
+    if not path.resolve().parent.is_dir():
+        raise TtaError(f"cannot write {path}: there is no folder {path.parent}")
+    for module in ("onnx", "onnx_ir"):
+        load_extra("export", "a diagram", module)
+    diagram = importlib.import_module(
+        "tta.export.diagram"
+    )  # by name, so that a device never needs it
+    try:
+        path.write_text(diagram.diagram(bundle), encoding="utf-8")
+    except OSError as error:
+        raise TtaError(f"cannot write {path}: {error.strerror}") from error
+    return path
 
 
 def _batch(m: Manifest) -> str:
