@@ -159,6 +159,8 @@ class Manifest:
             raise BundleError(
                 f"slots {bad} have a role that this tta does not know: upgrade tta-edge"
             )
+        if bad := [k for k, n in self.batch_coupled.items() if n < 1 and n != -1]:
+            raise BundleError(f"batch_coupled has no number of values for {bad[0]!r}; export again")
         if self.primary not in self.outputs:
             raise BundleError(f"the primary output {self.primary!r} is not among the outputs")
         if len(self.input.shape) < 2 or self.input.shape[0] is not None:
