@@ -23,7 +23,6 @@ from tta.export.axes import (
     BATCH,
     NAMES,
     SIZES,
-    Axis,
     Call,
     Part,
     Tensor,
@@ -176,14 +175,14 @@ class _Walk:
         return replace(made, root=made.root or name, cause=before or here)
 
     def _literal(self, node: ir.Node, attributes: Mapping[str, Any]) -> None:
-        array = np.asarray(
-            attributes["value"].numpy()
-            if "value" in attributes
-            else next(iter(attributes.values()))
-        )
-        array = array.astype({"f": np.float32, "i": np.int64}.get(array.dtype.kind, array.dtype))
         if "value" in attributes:
-            array = attributes["value"].numpy()
+            array = np.asarray(attributes["value"].numpy())
+        else:  # value_float, value_ints, ...
+            (given,) = attributes.values()
+            array = np.asarray(given)
+            array = array.astype(
+                {"f": np.float32, "i": np.int64}.get(array.dtype.kind, array.dtype)
+            )
         made = Tensor(tuple(fresh(n) for n in array.shape), zero=not array.any())
         if array.size <= SMALL:
             made = replace(made, values=(array, array))
@@ -277,9 +276,7 @@ def batch_coupled(lifted: Lifted) -> dict[str, int]:
         y, count = _alone(norm)
         if y.state != "mixed":
             continue
-        positions = [d for d in dims(norm.x)[2:]]
-        open_ = any(not isinstance(d, int) for d in positions)
-        if count.values is None or open_:
+        if count.values is None or not all(isinstance(d, int) for d in dims(norm.x)[2:]):
             found[norm.name] = -1
         else:
             found[norm.name] = round(float(count.values[0]) / SIZES[0])
@@ -297,4 +294,4 @@ def _alone(norm: Norm) -> tuple[Tensor, Tensor]:
     return answer["y"], answer["n"]
 
 
-__all__ = ["Axis", "Labels", "batch_coupled", "labels", "read"]
+__all__ = ["Labels", "batch_coupled", "labels", "read"]

@@ -203,24 +203,3 @@ def tensor(call: Call, axes: Sequence[Axis], mixed: bool, **more: Any) -> Tensor
     """A result of a node: two batch axes in one tensor pair samples with one another."""
     made = Tensor(tuple(axes), mixed, **more)
     return replace(made, mixed=True) if made.batched > 1 else made
-
-
-__all__ = [
-    "BATCH",
-    "SIZES",
-    "Axis",
-    "Call",
-    "Part",
-    "Rule",
-    "State",
-    "Tensor",
-    "fresh",
-    "has_batch",
-    "length",
-    "place",
-    "resized",
-    "rules",
-    "tensor",
-    "title",
-    "unite",
-]

@@ -1,5 +1,7 @@
 """Rules of axes on graphs written by hand: each tensor's static state is the numeric one."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import onnx_ir as ir
 import pytest
@@ -8,7 +10,8 @@ from tests.export.axes import numeric
 from tta.errors import ExportError
 from tta.export.axes import SIZES, rules
 from tta.export.axes.shape import regroup
-from tta.export.coupling import labels
+from tta.export.coupling import batch_coupled, labels
+from tta.export.layers import Norm
 from tta.export.operators import Operators
 
 RNG = np.random.default_rng(7)
@@ -268,3 +271,21 @@ def test_regrouping_never_splits_the_batch():
     assert regroup(x.axes, [n, 5, 2, 4])[1]
     assert not regroup(x.axes, [5, n, 8])[1]
     assert not regroup(x.axes, [5, 8, n])[1]
+
+
+@pytest.mark.parametrize(
+    ("shape", "values"),
+    [(["N", 4], 1), (["N", 4, 10], 10), (["N", 4, 6, 5], 30), (["N", 4, "H", 5], -1)],
+)
+def test_values_that_one_frame_gives_a_batch_norm(shape, values):
+    x = ir.Value(name="x", type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape(shape))
+    slots = {role: weight(4) for role in ("scale", "bias", "mean", "var")}
+    norm = Norm("batch_norm", "here", x, x, [], slots, {"epsilon": 1e-5})
+    assert batch_coupled(SimpleNamespace(norms={None: norm})) == {"here": values}
+
+
+def test_a_layer_of_single_samples_is_not_coupled():
+    x = ir.Value(name="x", type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape(["N", 5, 8]))
+    slots, options = {"scale": weight(8), "bias": weight(8)}, {"epsilon": 1e-5, "axis": -1}
+    norm = Norm("layer_norm", "here", x, x, [], slots, options)
+    assert batch_coupled(SimpleNamespace(norms={None: norm})) == {}
