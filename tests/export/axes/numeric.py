@@ -76,7 +76,7 @@ def differences(
                 continue
             scale = max(float(np.abs(a).max(initial=0)), float(np.abs(b).max(initial=0)))
             change = float(np.abs(one - b).max(initial=0)) / scale if scale else 0.0
-            found[name] = max(found.get(name, 0.0), change)
+            found[name] = max(found.get(name, 0.0), change if np.isfinite(change) else 0.0)
     return found
 
 

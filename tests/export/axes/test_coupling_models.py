@@ -13,14 +13,19 @@ MODELS = (
     *("norms:factory", "norms:layer", "norms:group", "norms:instance", "norms:rms"),
     *("mobilenet_v2:factory", "vit:factory", "vit:mean_pool"),
 )
+FAINT = 1e-12
 STEERED = {"alpha": 0.7, "eta": 0.5, "anti": 1.0, "max_norm": 1.0}
 
 
 def feeds(name, session, known):
-    """Two draws: the whole batch, and its sample alone; slots are moved from their source values."""
+    """Three draws: the whole batch, and its sample alone; slots are moved from their source values.
+
+    In the third, every other scale lies about ``FAINT``, where a graph may begin to take it for 0: what
+    is chosen by that, or cancels while scales are larger, shows only there.
+    """
     opened, draws = bundle(name), []
     sample = opened.manifest.input.name
-    for seed in range(2):
+    for seed in range(3):
         rng, whole = np.random.default_rng(seed), {}
         for argument in session.get_inputs():
             key = argument.name
@@ -32,6 +37,9 @@ def feeds(name, session, known):
                 value = opened.source_slots[key]
                 moved = rng.uniform(0, 0.1, value.shape).astype(np.float32)
                 whole[key] = value + moved
+                if seed == 2 and key.endswith(".scale"):
+                    faint = FAINT * np.exp(rng.uniform(-2, 2, value.shape))
+                    whole[key][::2] = faint[::2]
             else:
                 value = known.get(key, STEERED.get(key, 5.0))  # 5: a temperature
                 whole[key] = np.array(value, np.float32)
