@@ -53,30 +53,40 @@ def _grown(number: int) -> Array:
 
 def _stars(rng: np.random.Generator) -> Array:
     """Stars of needles, ``(side, side)``: about 0 between them and up to 3 on them."""
+    needles = rng.integers(3, 9, _STARS)
+    star = np.repeat(np.arange(_STARS), needles)
+    place = rng.uniform(0, _SIDE, (_STARS, 2))[star]
+    first, spread = rng.uniform(0, 2 * np.pi, _STARS), rng.uniform(0.2, 2.0, _STARS)
+    angle = first[star] + spread[star] * rng.standard_normal(len(star))
+    length = rng.integers(12, 55, len(star))
+    light = rng.uniform(0.4, 1.0, _STARS)[star]
     field = np.zeros((_SIDE, _SIDE), np.float32)
-    for row, column in rng.uniform(0, _SIDE, (_STARS, 2)):
-        first, spread = rng.uniform(0, 2 * np.pi), rng.uniform(0.2, 2.0)
-        light = rng.uniform(0.4, 1.0)
-        for _ in range(int(rng.integers(3, 9))):
-            angle = first + rng.normal(0, spread)
-            length = int(rng.integers(12, 55))
-            _needle(field, row, column, angle, length, light)
-            for at in range(4, length, 4):
-                for side in (-_BARB, _BARB):
-                    base = row + at * np.sin(angle), column + at * np.cos(angle)
-                    _needle(field, *base, angle + side, 2 + (length - at) // 5, 0.6 * light)
+    _draw(field, place, angle, length, light)
+    # Barbs on both sides of every fourth pixel of a needle, shorter towards its tip.
+    owner, at = _steps(length, 4)
+    base = place[owner] + at[:, None] * np.stack([np.sin(angle), np.cos(angle)], 1)[owner]
+    for turn in (-_BARB, _BARB):
+        short = 2 + (length[owner] - at) // 5
+        _draw(field, base, angle[owner] + turn, short, 0.6 * light[owner])
     field = np.pad(field, 4, mode="wrap")
     return 2.2 * gaussian(field, 0.6)[4:-4, 4:-4] - 0.35
 
 
-def _needle(
-    field: Array, row: float, column: float, angle: float, length: int, light: float
-) -> None:
-    """Draw a line that fades towards its tip, over what is darker."""
-    along = np.arange(length)
-    rows = np.rint(row + along * np.sin(angle)).astype(int) % _SIDE
-    columns = np.rint(column + along * np.cos(angle)).astype(int) % _SIDE
-    field[rows, columns] = np.maximum(field[rows, columns], light * (1 - 0.7 * along / length))
+def _steps(length: Array, step: int) -> tuple[Array, Array]:
+    """Which line, and where on it: 0, step, 2 step, ... below the length of each."""
+    counts = -(-length // step)
+    owner = np.repeat(np.arange(len(length)), counts)
+    at = step * (np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts))
+    return owner, at
+
+
+def _draw(field: Array, place: Array, angle: Array, length: Array, light: Array) -> None:
+    """Draw lines that fade towards their tips, over what is darker."""
+    owner, at = _steps(length, 1)
+    way = np.stack([np.sin(angle), np.cos(angle)])[:, owner]
+    rows, columns = np.rint(place.T[:, owner] + at * way).astype(int) % _SIDE
+    bright = light[owner] * (1 - 0.7 * at / length[owner])
+    np.maximum.at(field, (rows, columns), bright.astype(np.float32))
 
 
 def _octaves(rng: np.random.Generator, knots: int, decay: float) -> Array:
