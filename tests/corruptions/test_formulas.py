@@ -205,16 +205,15 @@ def test_jpeg_is_what_a_decoder_of_jpeg_shows(small, quality):
     for images in (small[:4], small[:4, :29, :27], small[:4, :, :, 0]):
         planes = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
         ours = np.rint(jpeg(planes.astype(np.float32) / 255, quality) * 255)
+        theirs = np.empty_like(ours)
         for k, image in enumerate(images):
             file = io.BytesIO()
             image_module.fromarray(image).save(file, "JPEG", quality=quality)
-            theirs = np.asarray(image_module.open(file)).astype(float)
-            theirs = theirs[None] if theirs.ndim == 2 else theirs.transpose(2, 0, 1)
-            off = np.abs(ours[k] - theirs)
-            # Decoders use whole numbers; a coefficient that rounds the other way moves a block.
-            assert off.mean() < 0.6 and off.max() <= 24
-            lost = np.abs(planes[k] - theirs).mean()
-            assert off.mean() < 0.2 * lost
+            decoded = np.asarray(image_module.open(file))
+            theirs[k] = decoded if decoded.ndim == 2 else decoded.transpose(2, 0, 1)
+        # Coders use whole numbers: here and there a coefficient rounds the other way, in one block.
+        off = np.abs(ours - theirs)
+        assert off.mean() < 0.1 * np.abs(planes - theirs).mean() and np.median(off) == 0
 
 
 def test_pixelate_is_resizing_by_boxes(small):
@@ -277,9 +276,8 @@ def test_gain_and_offset_are_what_they_say(rng):
     x = rng.standard_normal((3, 6, 40)).astype(np.float32)
     np.testing.assert_allclose(corrupt(x, "sensor_gain", 4), x / 2, rtol=1e-6)
     moved = corrupt(x, "sensor_offset", 3, 1, scale=np.arange(1, 7)) - x
-    np.testing.assert_allclose(
-        np.abs(moved), np.broadcast_to(0.5 * np.arange(1, 7)[:, None], x.shape), atol=1e-5
-    )
+    wanted = np.broadcast_to(0.5 * np.arange(1, 7)[:, None], x.shape)
+    np.testing.assert_allclose(np.abs(moved), wanted, atol=1e-5)
 
 
 def test_a_turned_sensor_measures_the_same_length(rng):
@@ -303,8 +301,8 @@ def test_noise_and_dropout_have_their_sizes():
 
 def test_a_stuck_channel_does_not_move(rng):
     x = rng.standard_normal((500, 6)).astype(np.float32)
-    stuck = corrupt(x, "stuck_value", 3, 1).std(0) == 0
-    assert stuck.sum() == 3 and (corrupt(x, "stuck_value", 5, 1).std(0)[stuck] == 0).all()
+    stuck = np.ptp(corrupt(x, "stuck_value", 3, 1), axis=0) == 0
+    assert stuck.sum() == 3 and (np.ptp(corrupt(x, "stuck_value", 5, 1), axis=0)[stuck] == 0).all()
 
 
 def test_clocks_read_a_ramp_at_their_own_times():

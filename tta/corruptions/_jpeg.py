@@ -37,11 +37,12 @@ def jpeg(x: Array, quality: int) -> Array:
     ycc = np.rint(_mix(light, _TO_YCC))
     ycc[:, 1:] += 128
     bright = _plane(ycc[:, :1], _LUMA, quality)
-    even = _extend(ycc[:, 1:], 2)
+    even = _extend(ycc[:, 1:], 16)
     quarter = even.reshape(*even.shape[:2], even.shape[2] // 2, 2, even.shape[3] // 2, 2)
     # Halves are rounded down in even columns and up in odd ones, so that colours do not drift.
     quarter = np.floor((quarter.sum((3, 5)) + 1 + np.arange(quarter.shape[4]) % 2) / 4)
-    colour = _twice(_twice(_plane(quarter, _CHROMA, quality), 2), 3)[:, :, :height, :width]
+    colour = _plane(quarter, _CHROMA, quality)[:, :, : (height + 1) // 2, : (width + 1) // 2]
+    colour = _twice(_twice(colour, 2), 3)[:, :, :height, :width]
     colour = np.floor(colour + (8 - np.arange(width) % 2) / np.float32(16))
     rgb = _mix(np.concatenate([bright, colour - 128], axis=1), _TO_RGB)
     values = np.rint(rgb).clip(0, 255) / np.float32(255)
