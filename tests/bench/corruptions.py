@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # where the tests' pictures 
 
 import numpy as np
 
-from tests.corruptions.conftest import painted
+from tests.painted import painted
 from tta.corruptions import corrupt, names, standard
 
 BATCH = {32: 256, 224: 16}

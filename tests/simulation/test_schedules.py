@@ -133,7 +133,7 @@ class TestDiurnal:
         noon, night = (np.abs((hours - h + 12) % 24 - 12) < 1 for h in (12, 0))
         assert new[noon].mean() > 0.9 and 0.05 < new[night].mean() < 0.2
         shares = np.bincount(labels[items[noon & new]], minlength=4) / (noon & new).sum()
-        wanted = day.label_weights(np.array([12 * 3600.0]), 4)[0]
+        wanted = day.frequency(np.array(12 * 3600.0), np.arange(4), 4)
         np.testing.assert_allclose(shares, wanted / wanted.sum(), atol=0.04)
         assert shares.argmax() == 2
 

@@ -1,7 +1,8 @@
+"""Pictures that tests corrupt."""
+
 from importlib.resources import files
 
 import numpy as np
-import pytest
 
 
 def painted(n, side, seed=0):
@@ -22,20 +23,7 @@ def painted(n, side, seed=0):
     return np.rint(pictures).clip(0, 255).astype(np.uint8)
 
 
-@pytest.fixture(scope="session")
-def small():
-    """RGB, 32 px."""
-    return painted(24, 32)
-
-
-@pytest.fixture(scope="session")
-def large():
-    """RGB, 224 px."""
-    return painted(3, 224)
-
-
-@pytest.fixture(scope="session")
-def gray():
-    """Gray, 28 px: Fashion-MNIST."""
+def fashion(n):
+    """Gray pictures of 28x28 out of those that come with the package."""
     with np.load(str(files("tta.demo") / "fashion_test.npz")) as data:
-        return data["images"][:24]
+        return data["images"][:n]

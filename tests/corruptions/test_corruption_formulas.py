@@ -6,6 +6,7 @@ import io
 import numpy as np
 import pytest
 
+from tests.painted import fashion, painted
 from tta.corruptions import blur, corrupt, weather
 from tta.corruptions._draws import Draws
 from tta.corruptions._planes import convolve, gaussian, sample, streak
@@ -13,6 +14,24 @@ from tta.corruptions.camera_faults import _dirt
 from tta.corruptions.sensor_faults import read_at
 
 GRAY_128 = np.full((8, 64, 64), 128, np.uint8)
+
+
+@pytest.fixture(scope="module")
+def small():
+    """RGB, 32 px."""
+    return painted(24, 32)
+
+
+@pytest.fixture(scope="module")
+def large():
+    """RGB, 224 px."""
+    return painted(3, 224)
+
+
+@pytest.fixture(scope="module")
+def gray():
+    """Gray, 28 px."""
+    return fashion(24)
 
 
 def draws(n=2, seed=0):

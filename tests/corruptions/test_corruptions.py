@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.painted import fashion, painted
 from tta.corruptions import corrupt, corruptions, find, names, standard
 from tta.errors import NotFoundError, TtaError
 
@@ -19,6 +20,24 @@ FIFTEEN = {
     "snow", "frost", "fog", "brightness", "contrast", "elastic_transform", "pixelate", "jpeg_compression",
 }  # fmt: skip
 MINUTE = 60.0  # by then every fault has developed
+
+
+@pytest.fixture(scope="module")
+def small():
+    """RGB, 32 px."""
+    return painted(24, 32)
+
+
+@pytest.fixture(scope="module")
+def large():
+    """RGB, 224 px."""
+    return painted(3, 224)
+
+
+@pytest.fixture(scope="module")
+def gray():
+    """Gray, 28 px."""
+    return fashion(24)
 
 
 def signal(n=12, channels=6, length=100):
