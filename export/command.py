@@ -50,6 +50,8 @@ def export_command(given: argparse.Namespace) -> None:
         options["layers"] = given.layers
     if given.constant_statistics:
         options["constant_statistics"] = True
+    if given.recompute:
+        options["recompute"] = True
     if given.objectives:
         options["objectives"] = given.objectives.split(",")
     options["overwrite"] = given.overwrite or options.get("overwrite", False)

@@ -48,6 +48,8 @@ class BatchStatistics:
     ) -> None:
         self._op, self._alpha = op, alpha
         self.constant = False  # whether adjoints take the statistics for constants
+        self.recompute = False  # whether adjoints compute every second input again
+        self.dropped: set[ir.Value] = set()  # inputs that they do not keep
         self._norms = {norm.name: norm for norm in norms}
         self._variances: dict[str, tuple[ir.Value, ir.Value]] = {}
         self._backward: dict[str, Backward] = {}
