@@ -112,9 +112,9 @@ class BatchNorm:
             assert dy is not None
             axes = channel_axes(x, 1)
             vectors = shared.backward(norm)
-            back = again(op, steps, dy) if steps else x
-            kept = back if not small else z if not steps else _centred(op, back, batch_mean)
             ady = scaled(op, dy, vectors.a)
+            back = again(op, steps, ady) if steps else x
+            kept = back if not small else z if not steps else _centred(op, back, batch_mean)
             sum_ady = op.ReduceSum(ady, axes, keepdims=0)
             sum_adyz = op.ReduceSum(op.Mul(ady, kept), axes, keepdims=0)
             u = op.Sub(sum_adyz, op.Mul(mean, sum_ady))  # a·Σ dy·(x - μ)

@@ -19,7 +19,7 @@ import onnx_ir as ir
 from tta.export.layers import along
 from tta.export.operators import Operators, dims, rank
 
-LARGE = 32768  # values a frame from which a map leaves the fast caches between its two uses
+LARGE = 4096  # values a frame from which a map is worth the nodes that make it wait
 _BYTE = ir.DataType.UINT8.value
 
 
