@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from tta import __version__
 from tta.errors import TtaError
+from tta.manifest import PROFILES
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -94,6 +95,28 @@ def _run(p: argparse.ArgumentParser) -> None:
     p.add_argument("--governor", choices=("auto", "always", "off"), default="auto")
     p.add_argument("--threads", type=_whole(1), help="inference threads (default: the device's)")
     p.add_argument("--device", default="desktop", help="device profile (default desktop)")
+    p.add_argument(
+        "--adapt",
+        choices=("auto", "inline", "worker"),
+        default="auto",
+        help="inline in the frame loop, or a worker beside it (auto: files inline, live by the device)",
+    )
+    p.add_argument(
+        "--duty", type=float, metavar="D", help="share of the time for inline adaptation"
+    )
+    p.add_argument(
+        "--every", type=_whole(1), default=0, metavar="K", help="learn from every K-th frame"
+    )
+    p.add_argument(
+        "--commit-s",
+        type=float,
+        default=0.0,
+        metavar="T",
+        help="seconds between two commits at least",
+    )
+    p.add_argument("--provider", action="append", help="cpu, cuda, tensorrt, ...; may be repeated")
+    p.add_argument("--ep-profile", choices=PROFILES, help="how slots reach the served session")
+    p.add_argument("--memory-mib", type=_whole(1), help="memory that the process may have")
     p.add_argument("--limit", type=_whole(1), help="frames a source at most")
     p.add_argument("--state", help="adapted state to start from")
     p.add_argument("--save-state", help="file for the state at the end")
@@ -105,8 +128,11 @@ def run(given: argparse.Namespace) -> None:
     from tta.bundle import Bundle
     from tta.devices.board import load
     from tta.runtime.loop import run as run_loop
+    from tta.runtime.memory import settle_allocator
+    from tta.runtime.provider import model_options
     from tta.runtime.store import check_target, load_state, save_state
 
+    settle_allocator()
     profile = load(given.device)
     bundle = Bundle(given.bundle)
     state = load_state(given.state, bundle) if given.state else None
@@ -122,9 +148,15 @@ def run(given: argparse.Namespace) -> None:
         serve=given.serve,
         threads=given.threads or profile.threads.inference,
         limit=given.limit,
+        adapt=given.adapt,
+        duty=given.duty,
+        budget=profile.budget.adapt_ms_per_s / 1e3 if profile.adapt == "inline" else None,
+        model=model_options(given, profile, bundle.manifest),
         batch=given.batch,
         governor=given.governor,
         state=state,
+        every=given.every,
+        commit_s=given.commit_s,
     )
     for stream in streams:
         counts = stream.counts
@@ -135,6 +167,13 @@ def run(given: argparse.Namespace) -> None:
             f"{counts.rollbacks} rolled back; state {stream.serving} at step {stream.current.step}",
             file=sys.stderr,
         )
+        for what, n in (
+            ("frames waited in vain for a round", counts.dropped),
+            ("proposals came too late", counts.stale),
+            (f"rounds failed, the last: {stream.complaint}", counts.failures),
+        ):
+            if n:
+                print(f"{name}{n} {what}", file=sys.stderr)
         if counts.unreadable:
             lost = f"{name}{counts.unreadable} readings were no frames, the last: {counts.last_unreadable}"
             print(lost, file=sys.stderr)

@@ -19,7 +19,8 @@ external        by graph, the names of the initializers that lie in ``weights.sa
 zero_gradient   slots whose gradient is zero under batch statistics; the graphs mask them there
 defaults        options by adapter name, found at export
 thresholds      calibrated thresholds by metric
-ep_profiles     how slots reach the session, by execution provider
+ep_profiles     how slots reach the session, by execution provider (``cpu``, ``tensorrt``, ...): ``refold``,
+                ``inputs`` or ``affine``; the latter two have graphs ``infer/inputs``, ``infer/affine``
 files           sha256 by file name, relative to the bundle's folder
 provenance      versions, source model, verification figures
 ==============  ==================================================================================
@@ -39,6 +40,7 @@ from tta.errors import BundleError
 from tta.records import Role, Slot
 
 SCHEMA = 1
+PROFILES = ("refold", "inputs", "affine")
 LARGEST = 1e300  # json reads 1e400 as infinity
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FORMS: Mapping[str, Any] = {  # [x] is a list of x, {...: x} an object of x under any keys
@@ -156,6 +158,12 @@ class Manifest:
             )
         if self.primary not in self.outputs:
             raise BundleError(f"the primary output {self.primary!r} is not among the outputs")
+        for provider, profile in self.ep_profiles.items():
+            if profile not in PROFILES:
+                raise BundleError(
+                    f"the profile of provider {provider!r} is one of {', '.join(PROFILES)}, but is "
+                    f"{profile!r}: upgrade tta-edge, or export again"
+                )
         if len(self.input.shape) < 2 or self.input.shape[0] is not None:
             raise BundleError(f"the input must be (batch, ...), but is {self.input.shape}")
         for name, digest in self.files.items():

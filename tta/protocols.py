@@ -53,7 +53,8 @@ class Adapter(Protocol):
     ``needs`` names the graphs that it runs; checked against the bundle before the first frame.
     Two more members are optional: ``objective(op, outputs)``, the loss ``(N,)`` of the step graph
     written through the operator namespace that export hands it, and ``hebbian = True``, which asks
-    export for the Hebbian change inside that graph.
+    export for the Hebbian change inside that graph. A third, ``observe(state, step) -> State``, is the state
+    after frames whose moments are the step's, for methods that learn from statistics alone.
     """
 
     needs: frozenset[str]

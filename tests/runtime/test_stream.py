@@ -263,8 +263,8 @@ def test_a_check_that_fails_lets_nothing_through(model, drift, monkeypatch):
 class Stale(InferSession):
     """A session that ignores the slots it is given, as a provider that bakes weights in would."""
 
-    def __init__(self, bundle, slots=None, threads=1):
-        super().__init__(bundle, None, threads)
+    def __init__(self, bundle, slots=None, *more, **options):
+        super().__init__(bundle, None, *more, **options)
 
 
 @pytest.mark.parametrize("governor", ["auto", "always"])
