@@ -82,8 +82,12 @@ class InferSession:
         self._names = [o.name for o in self.onnx.get_outputs()]
         self._factors: ort.InferenceSession | None = None
         if self.profile == "affine":
+            plain = options()
+            named, more = _external(bundle, "infer/factors", mapped(_weights(bundle)))
+            plain.add_external_initializers(list(named), more)
+            self._kept = [*values, *more]
             self._factors = ort.InferenceSession(
-                str(_served(bundle, "infer/factors")), options(), providers=["CPUExecutionProvider"]
+                str(_served(bundle, "infer/factors")), plain, providers=["CPUExecutionProvider"]
             )
         self._feed = self._fed(slots or bundle.source_slots)
 

@@ -58,6 +58,7 @@ def _export(p: argparse.ArgumentParser) -> None:
     )
     p.add_argument("--hebbian", help="layers that become Hebbian, a,b; 'none' for none")
     p.add_argument("--objectives", help="step graphs to build (default entropy,nhl)")
+    p.add_argument("--ep", help="how slots reach a provider, as cpu:refold,tensorrt:affine")
     p.add_argument("--overwrite", action="store_true", help="replace an existing bundle")
     p.add_argument("--checks", action="store_true", help="print every check")
     p.set_defaults(action=export)
