@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,7 @@ from tta.runtime.memory import check_swap, trim
 from tta.runtime.method import check_needs, make_adapter, unfit
 from tta.runtime.outcome import Counts, Outcome
 from tta.runtime.preprocess import build
+from tta.runtime.provider import present, profile_of
 from tta.runtime.sampling import KEPT, Pool
 from tta.runtime.session import AdaptSession, InferSession
 
@@ -61,13 +63,27 @@ class Model:
         self._build: Callable[[Mapping[str, Array] | None], InferSession] = lambda slots: (
             InferSession(bundle, slots, threads, providers, profile=profile, spinning=spinning)
         )
-        self.source = self._build(None)
+        self.profile = profile or profile_of(bundle.manifest.ep_profiles, present(providers)[0])
+        self._fed = self._build(None) if self.profile != "refold" else None
+        self._source: weakref.ref[InferSession] | None = None
         self.source_hash = content_hash(bundle.source_slots)[:SHORT]
         self.builder: Executor | None = None  # where sessions with threads of their own are built
 
+    @property
+    def source(self) -> InferSession:
+        """The source model's session: built when it is asked for, and gone when nobody holds it.
+
+        So a process that serves an adapted state holds its weights once. Whoever asks it often keeps it.
+        """
+        found = self._fed or (self._source() if self._source else None)
+        if found is None:
+            found = self._built(None)
+            self._source = weakref.ref(found)
+        return found
+
     def check_memory(self) -> None:
         """Refuse a commit for which there is no memory, see ``memory.check_swap``."""
-        if self.source.profile == "refold":
+        if self.profile == "refold":
             size = (self.bundle.path / "weights.safetensors").stat().st_size
             check_swap(size, self.memory_mib, "infer/inputs" in self.bundle.manifest.provides)
 
@@ -80,12 +96,15 @@ class Model:
         digest = content_hash(state.slots)[:SHORT]
         if digest == self.source_hash:
             return self.source, digest
-        if self.source.profile != "refold":
-            return self.source.with_slots(state.slots), digest
+        if self._fed is not None:
+            return self._fed.with_slots(state.slots), digest
         self.check_memory()
+        return self._built(state.slots), digest
+
+    def _built(self, slots: Mapping[str, Array] | None) -> InferSession:
         if self.builder is None:
-            return self._build(state.slots), digest
-        return self.builder.submit(self._build, state.slots).result(), digest
+            return self._build(slots)
+        return self.builder.submit(self._build, slots).result()
 
 
 @dataclass

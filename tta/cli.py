@@ -203,41 +203,49 @@ def demo(given: argparse.Namespace) -> None:
 
 def _bench(p: argparse.ArgumentParser) -> None:
     p.add_argument("bundle")
+    p.add_argument(
+        "--with", dest="others", action="append", default=[], metavar="BUNDLE",
+        help="another bundle of the same model, say with fewer layers; may be repeated",
+    )  # fmt: skip
     p.add_argument("--adapter", default="nhl", help="name?option=value (default nhl)")
     p.add_argument("--batch", type=_whole(1), default=16, help="frames a step (default 16)")
-    p.add_argument("--frames", type=_whole(1), default=320, help="frames a candidate (default 320)")
-    p.add_argument("--threads", type=_whole(1), default=1, help="threads a session (default 1)")
+    p.add_argument("--rounds", type=_whole(1), default=6, help="blocks a candidate (default 6)")
+    p.add_argument("--block-s", type=float, default=2.0, help="seconds a block (default 2)")
+    p.add_argument(
+        "--threads", type=_whole(1), default=0, help="threads for 'all cores' (default: all)"
+    )
+    p.add_argument("--duty", type=float, default=0.1, help="of inline adaptation (default 0.1)")
+    p.add_argument(
+        "--every", type=_whole(0), default=8, help="frames a sample of statistics (default 8)"
+    )
+    p.add_argument(
+        "--commit-s", type=float, default=7.5, help="seconds between commits (default 7.5)"
+    )
+    p.add_argument("--steps", type=_whole(1), default=7, help="steps timed (default 7)")
+    p.add_argument("--swaps", type=_whole(1), default=20, help="swaps for memory (default 20)")
+    p.add_argument(
+        "--vs",
+        nargs=2,
+        metavar=("torch", "FACTORY"),
+        help="torch pkg.mod:factory: eager torch beside",
+    )
+    p.add_argument(
+        "--fps", type=float, default=0.0, help="a paced run at so many frames per second"
+    )
+    p.add_argument(
+        "--load", type=float, default=0.7, help="share of the period taken (default 0.7)"
+    )
+    p.add_argument("--cpus", default="0", help="cores of the paced run (default 0)")
+    p.add_argument("--pace-s", type=float, default=60.0, help="seconds of it (default 60)")
     p.add_argument("--json", metavar="FILE", help="write the figures as JSON")
     p.set_defaults(action=bench)
 
 
 def bench(given: argparse.Namespace) -> None:
     """``tta bench``."""
-    import json
-    from pathlib import Path
+    from tta.runtime.bench_command import bench_command
 
-    from tta.bundle import Bundle
-    from tta.runtime.bench import COLUMNS
-    from tta.runtime.bench import bench as measure
-    from tta.terminal import Terminal
-
-    if given.json and not Path(given.json).resolve().parent.is_dir():
-        raise TtaError(f"cannot write {given.json}: there is no folder {Path(given.json).parent}")
-    found = measure(Bundle(given.bundle), given.adapter, given.batch, given.frames, given.threads)
-    terminal = Terminal()
-    title = f"{found.bundle}, {found.frames} frames, {found.threads} threads, one after the other"
-    terminal.table(title, COLUMNS, found.rows())
-    graphs = ", ".join(f"{name} {ms:.1f}" for name, ms in found.graphs_ms.items())
-    terminal.say(f"graphs on a batch of {found.batch}, ms: {graphs}")
-    terminal.say(
-        f"{found.adapter}: {found.steps} steps, {found.commits} commits in {found.frames} frames; "
-        f"{found.step_ms:.1f} ms a step in all, {found.commit_ms:.1f} ms of it the commit; frames per second "
-        f"with every frame learned from: {found.throughput:.2f} of plain"
-    )
-    memory = ", ".join(f"{name} {mib:.0f}" for name, mib in found.rss_mib.items())
-    terminal.say(f"resident MiB: {memory}; cold start to first answer {found.cold_start_s:.2f} s")
-    if given.json:
-        Path(given.json).write_text(json.dumps(found.to_dict(), indent=2) + "\n", encoding="utf-8")
+    bench_command(given)
 
 
 def _state(p: argparse.ArgumentParser) -> None:
