@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import onnx_ir as ir
 
 from tta import registry
+from tta.export.gradient.activation import mask
 from tta.export.layers import Layer, Norm
 from tta.export.layers.hebbian import Hebbian
 from tta.export.lift import Lifted
@@ -88,11 +89,11 @@ class Forward(ABC):
 
     def record(self, start: int, name: str = "") -> None:
         """Put the nodes emitted since ``start`` on the tape."""
-        for node in self.op.nodes[start:]:
+        for node in list(self.op.nodes[start:]):
             plain = {k: a.value for k, a in node.attributes.items()}
-            self.tape.append(
-                Record(node.op_type, name or node.name or "", node.inputs, node.outputs, plain)
-            )
+            made = Record(node.op_type, name or node.name or "", node.inputs, node.outputs, plain)
+            made.mask = mask(self.op, made)
+            self.tape.append(made)
 
     def _head(self) -> ir.Value:
         head, op = self.lifted.head, self.op

@@ -138,7 +138,7 @@ class Operators:
     def model(
         self, outputs: Mapping[str, ir.Value], name: str, functions: Sequence[ir.Function] = ()
     ) -> ir.Model:
-        """The finished graph; each output gets its key as name, unused initializers are dropped."""
+        """The finished graph; each output gets its key as name, what no output needs is dropped."""
         final: list[ir.Value] = []
         for key, value in outputs.items():
             result = value
@@ -146,16 +146,32 @@ class Operators:
                 (result,) = self.node("Identity", [value])
             result.name = key
             final.append(result)
-        used = {id(i) for node in self.nodes for i in node.inputs if i is not None}
+        nodes, used = self._needed(final)
         graph = ir.Graph(
             self.inputs,
             final,
-            nodes=self.nodes,
+            nodes=nodes,
             initializers=[v for v in self.initializers.values() if id(v) in used],
             opset_imports={"": OPSET, **({"tta": 1} if functions else {})},
             name=name,
         )
         return ir.Model(graph, ir_version=IR_VERSION, producer_name="tta", functions=functions)
+
+    def _needed(self, outputs: Sequence[ir.Value]) -> tuple[list[ir.Node], set[int]]:
+        """Nodes that lead to the outputs, and the ids of the values that they and the outputs read.
+
+        onnxruntime runs a node that nothing reads, so gradients that a rule replaced must go.
+        """
+        used = {id(value) for value in outputs}
+        kept: list[ir.Node] = []
+        for node in reversed(self.nodes):
+            if any(id(out) in used for out in node.outputs):
+                kept.append(node)
+                used.update(id(i) for i in node.inputs if i is not None)
+            else:
+                for index in range(len(node.inputs)):
+                    node.replace_input_with(index, None)
+        return kept[::-1], used
 
 
 def rank(value: ir.Value) -> int:

@@ -15,6 +15,8 @@ from tta.export.gradient import blocked, reverse
 from tta.export.layers import Norm, Statistics, along, attribute, vector
 from tta.export.layers.hebbian import Hebbian, HebbianModulation, Plasticity
 from tta.export.lift import Lifted, zero_gradient
+from tta.export.operators import Operators, dims
+from tta.export.optimize import pointwise, unblocked
 
 GRADIENT_ROLES = ("scale", "bias", "modulation")
 
@@ -38,27 +40,56 @@ class _Statistics(Forward):
     plasticity: Plasticity | None = None
     new: dict[str, ir.Value] = field(default_factory=dict)
     winners: dict[str, ir.Value] = field(default_factory=dict)
+    products: dict[ir.Node, Norm] = field(init=False)  # convolutions computed with their norm
+
+    def __post_init__(self) -> None:
+        self.products = pointwise.products(self.lifted)
+
+    def _node(self, node: ir.Node) -> None:
+        if node in self.products:
+            return
+        norm = self.lifted.norms.get(node)
+        before = None if norm is None else norm.x.producer()
+        if norm is not None and before is not None and before in self.products:
+            self._set(norm.y, self._product(before, norm))
+        else:
+            super()._node(node)
 
     def slot(self, name: str) -> ir.Value:
         if name not in self.slots:
             self.slots[name] = self.op.input(name, np.float32, self.lifted.values[name].shape)
         return self.slots[name]
 
+    def _share(self) -> ir.Value:
+        """The input that says how much batch statistics count."""
+        if self.alpha is None:
+            self.alpha = self.op.input("alpha", np.float32, [])
+        return self.alpha
+
+    def _product(self, node: ir.Node, norm: Norm) -> ir.Value:
+        """A convolution and the norm behind it in one."""
+        x, kernel = node.inputs[:2]
+        assert x is not None and kernel is not None
+        slots = {role: self.slot(f"{norm.name}.{role}") for role in norm.slots}
+        inputs = (self.env[x], self.env[kernel], slots, self._share(), self._shared(norm.kind))
+        record, self.moments[norm.name] = pointwise.forward(self.op, node, norm, *inputs)
+        self.tape.append(record)
+        return record.outputs[0]
+
     def _norm(self, norm: Norm, x: ir.Value) -> ir.Value:
         op = self.op
         kind: Any = layer_kind(norm.kind)
-        if self.alpha is None:
-            self.alpha = op.input("alpha", np.float32, [])
+        alpha = self._share()
         slots = {role: self.slot(f"{norm.name}.{role}") for role in norm.slots}
         if not hasattr(kind, "Shared"):
-            record, found = kind.forward(op, norm, x, slots, self.alpha)
+            record, found = kind.forward(op, norm, x, slots, alpha)
         else:
             if norm.name not in self.shifted:
                 start = len(op.nodes)
                 x = op.Sub(x, along(op, op.constant(kind.origin(norm)), x, 1))
                 self.record(start, norm.name)
             shared = self._shared(norm.kind)
-            record, found = kind.forward(op, norm, x, slots, self.alpha, shared)
+            record, found = kind.forward(op, norm, x, slots, alpha, shared)
         self.moments[norm.name] = found
         self.tape.append(record)
         y: ir.Value = record.outputs[0]
@@ -68,14 +99,16 @@ class _Statistics(Forward):
         """What the layers of a kind compute in one piece, made when the first of them is met."""
         if kind not in self.shared:
             norms = [n for n in self.lifted.norms.values() if n.kind == kind]
-            assert self.alpha is not None
             layer: Any = layer_kind(kind)
             samples = self.env[self.lifted.input]
-            self.shared[kind] = layer.Shared(self.op, norms, self.slot, self.alpha, samples)
+            self.shared[kind] = layer.Shared(self.op, norms, self.slot, self._share(), samples)
         return self.shared[kind]
 
     def emit(self, node: ir.Node, inputs: Sequence[ir.Value | None]) -> Sequence[ir.Value]:
         """A copy of a node; a convolution's bias takes the shift that a norm behind it asks for."""
+        inputs = list(inputs)
+        if unblocked.suits(node) and inputs[1] is not None:
+            inputs[1] = unblocked.kernel(self.op, inputs[1], self._share())
         users = [user for user, _ in node.outputs[0].uses()]
         norm = self.lifted.norms.get(users[0]) if len(users) == 1 else None
         bias = node.inputs[2] if len(node.inputs) > 2 else None
@@ -168,18 +201,26 @@ def step_graph(lifted: Lifted, name: str, objective: Objective, hebbian: bool = 
         gradients = reverse(op, forward.tape, {loss: seed}, wanted.values())
     except NoGradientError as error:
         raise NoGradientError(_still(lifted, forward, loss, wanted, str(error))) from error
-    silent = set(zero_gradient(lifted))
-    partial = None
+    found = {n: gradients.get(value) for n, value in wanted.items()}
+    given = {n: g for n, g in found.items() if g is not None}
+    if forward.alpha is not None:
+        given |= _masked(
+            op, {n: given[n] for n in zero_gradient(lifted) if n in given}, forward.alpha
+        )
     for slot, value in wanted.items():
-        gradient = gradients.get(value)
-        if gradient is None:
-            gradient = op.Mul(value, 0.0)
-        elif slot in silent and forward.alpha is not None:
-            if partial is None:
-                partial = op.Cast(op.Less(forward.alpha, 1.0), to=ir.DataType.FLOAT.value)
-            gradient = op.Mul(gradient, partial)
-        named[f"grad.{slot}"] = gradient
+        named[f"grad.{slot}"] = given[slot] if slot in given else op.Mul(value, 0.0)
     return op.model(named, f"step/{name}")
+
+
+def _masked(op: Operators, silent: Mapping[str, ir.Value], alpha: ir.Value) -> dict[str, ir.Value]:
+    """Gradients ``(C,)`` that are rounding noise at α = 1, zeroed there, all in one piece."""
+    if not silent:
+        return {}
+    partial = op.Cast(op.Less(alpha, 1.0), to=ir.DataType.FLOAT.value)
+    joined = op.Mul(op.Concat(*silent.values(), axis=0), partial)
+    sizes = [dims(value)[0] for value in silent.values()]
+    split = op.node("Split", [joined, np.array(sizes, np.int64)], {"axis": 0}, len(sizes))
+    return dict(zip(silent, split))
 
 
 def _still(

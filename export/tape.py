@@ -32,6 +32,7 @@ class Record:
         attributes: plain values of the node's attributes.
         adjoint: own reverse rule; None looks one up by operator.
         active: which inputs lead to a wanted value; set by the reverse pass.
+        mask: where an activation lets the gradient pass, as booleans; made on the way forward.
     """
 
     op_type: str
@@ -41,6 +42,7 @@ class Record:
     attributes: Mapping[str, Any] = field(default_factory=dict)
     adjoint: Adjoint | None = None
     active: tuple[bool, ...] = ()
+    mask: ir.Value | None = None
 
     def x(self, index: int = 0) -> ir.Value:
         """The input at that position, which must be there."""

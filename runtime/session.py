@@ -36,6 +36,9 @@ def options(threads: int = 1, spinning: bool = False) -> ort.SessionOptions:
     made = ort.SessionOptions()
     made.intra_op_num_threads = threads
     made.inter_op_num_threads = 1
+    made.execution_order = (
+        ort.ExecutionOrder.PRIORITY_BASED
+    )  # as exported: masks while they are warm
     made.log_severity_level = _ERRORS_ONLY
     made.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
     return made

@@ -18,16 +18,22 @@ SELU_ALPHA = 1.67326319217681884765625
 SELU_GAMMA = 1.05070102214813232421875
 
 
-@elementwise
-def relu(op: Operators, x: ir.Value, y: ir.Value, dy: ir.Value) -> ir.Value:
-    """For y = max(x, 0): dL/dx = dL/dy [y > 0]."""
-    return op.Mul(dy, step(op, y))
+def mask(op: Operators, node: Record) -> ir.Value | None:
+    """Where a Relu or Clip lets the gradient pass, as booleans: low < y < high. None for other nodes.
 
-
-def _inside(op: Operators, y: ir.Value, low: ir.Value | float, high: ir.Value | float) -> ir.Value:
-    """1 where low < y < high, else 0, for a y that is clipped to [low, high]."""
-    above = y if isinstance(low, float) and low == 0.0 else op.Sub(y, low)
-    return step(op, op.Mul(above, op.Sub(high, y)))
+    It is taken on the way forward, while y is warm, so that the way back reads a byte a value instead of a
+    float that has long left the cache, and y's memory is free again once the next layer has read it.
+    """
+    y = node.outputs[0]
+    if node.op_type == "Relu":
+        return op.Greater(y, 0.0)
+    if node.op_type != "Clip":
+        return None
+    low = _bound(node.x(1)) if node.has(1) else None
+    high = _bound(node.x(2)) if node.has(2) else None
+    bounds = [op.Greater(y, low)] if low is not None else []
+    bounds += [op.Less(y, high)] if high is not None else []
+    return op.And(*bounds) if len(bounds) == 2 else bounds[0] if bounds else None
 
 
 def _bound(value: ir.Value) -> ir.Value | float:
@@ -35,22 +41,19 @@ def _bound(value: ir.Value) -> ir.Value | float:
     return value if known is None else float(known.reshape(()))
 
 
-def clip(op: Operators, node: Record, dys: Cotangents) -> Cotangents:
-    """For y = min(max(x, low), high): dL/dx = dL/dy [low < y < high]."""
-    dy, y = first(dys), node.outputs[0]
-    low = _bound(node.x(1)) if node.has(1) else None
-    high = _bound(node.x(2)) if node.has(2) else None
+def passed(op: Operators, node: Record, dys: Cotangents) -> Cotangents:
+    """For y = max(x, 0) or y = min(max(x, low), high): dL/dx = dL/dy [low < y < high]."""
     if not node.active[0]:
         return [None]
-    if low is None and high is None:
-        return [dy]
-    if high is None:
-        mask = step(op, y if low == 0.0 else op.Sub(y, low))
-    elif low is None:
-        mask = step(op, op.Sub(high, y))
-    else:
-        mask = _inside(op, y, low, high)
-    return [op.Mul(dy, mask)]
+    dy = first(dys)
+    kept = mask(op, node) if node.mask is None else node.mask
+    return [dy if kept is None else op.Mul(dy, op.Cast(kept, to=ir.DataType.FLOAT.value))]
+
+
+def _inside(op: Operators, y: ir.Value, low: float, high: float) -> ir.Value:
+    """1 where low < y < high, else 0, for a y that is clipped to [low, high]."""
+    above = y if low == 0.0 else op.Sub(y, low)
+    return step(op, op.Mul(above, op.Sub(high, y)))
 
 
 def leaky_relu(op: Operators, node: Record, dys: Cotangents) -> Cotangents:
@@ -158,8 +161,8 @@ def thresholded_relu(op: Operators, node: Record, dys: Cotangents) -> Cotangents
 
 
 RULES: dict[str, Rule] = {
-    "Relu": relu,
-    "Clip": clip,
+    "Relu": passed,
+    "Clip": passed,
     "LeakyRelu": leaky_relu,
     "PRelu": p_relu,
     "Elu": elu,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import onnx_ir as ir
@@ -10,12 +11,24 @@ import onnx_ir as ir
 from tta.export.layers import Norm
 from tta.export.operators import Operators, dims
 
+TINY = np.float32(1e-12)
+
+
+class Backward(NamedTuple):
+    """A layer's vectors ``(C,)`` on the way back: a = scale·r, -α/M·r², r/a and 1/a."""
+
+    a: ir.Value
+    slope: ir.Value
+    ratio: ir.Value
+    inverse: ir.Value
+
 
 class BatchStatistics:
     """Arithmetic on per-channel vectors done once a graph instead of once a layer.
 
     - ``(1-α)·(μ_s - m⁰)`` and ``(1-α)·σ²_s + ε`` of every layer: one Concat, the arithmetic, one Split;
-    - the counts of values and ``-α/M`` by number of positions.
+    - the counts of values and ``-α/M`` by number of positions;
+    - for the way back, r = 1/√(σ² + ε), a = scale·r and what follows from both, see ``backward``.
 
     Args:
         op: the graph under construction.
@@ -34,6 +47,11 @@ class BatchStatistics:
         samples: ir.Value,
     ) -> None:
         self._op, self._alpha = op, alpha
+        self._norms = {norm.name: norm for norm in norms}
+        self._variances: dict[str, tuple[ir.Value, ir.Value]] = {}
+        self._backward: dict[str, Backward] = {}
+        self._positions: dict[str, int] = {}  # where they are static
+        self._n: dict[str, ir.Value] = {}
         self._counts: dict[int, ir.Value] = {}
         self._shares: dict[ir.Value, ir.Value] = {}
         sizes = [norm.slots["scale"].size for norm in norms]
@@ -44,19 +62,32 @@ class BatchStatistics:
         rest = op.Sub(1.0, alpha)
         means = op.Concat(*(slot(f"{n.name}.mean") for n in norms), axis=0)
         variances = op.Concat(*(slot(f"{n.name}.var") for n in norms), axis=0)
-        self._sizes = np.array(sizes, np.int64)
-        mean_parts = self._split(op.Mul(rest, op.Sub(means, self._origins)))
-        var_parts = self._split(op.Add(op.Mul(rest, variances), epsilons))
+        self._sizes = sizes
+        mean_parts = self._split(op.Mul(rest, op.Sub(means, self._origins)), sizes)
+        var_parts = self._split(op.Add(op.Mul(rest, variances), epsilons), sizes)
         self._parts = {n.name: pair for n, *pair in zip(norms, mean_parts, var_parts)}
         self._batch = op.Cast(op.Gather(op.Shape(samples), 0), to=ir.DataType.FLOAT.value)
 
-    def _split(self, values: ir.Value) -> Sequence[ir.Value]:
-        attributes, sizes = {"axis": 0}, self._sizes
-        return self._op.node("Split", [values, sizes], attributes, n_outputs=len(sizes))
+    def _split(self, values: ir.Value, sizes: Sequence[int]) -> Sequence[ir.Value]:
+        inputs = [values, np.array(sizes, np.int64)]
+        return self._op.node("Split", inputs, {"axis": 0}, n_outputs=len(sizes))
 
     def part(self, norm: Norm) -> Sequence[ir.Value]:
         """``(1-α)·(μ_s - m⁰)`` and ``(1-α)·σ²_s + ε`` of a layer, ``(C,)`` each."""
         return self._parts[norm.name]
+
+    def _shared_out(self, squares: ir.Value, names: Sequence[str]) -> ir.Value:
+        """Each layer's part of a vector times its -α/M."""
+        if all(name in self._positions for name in names):
+            sizes = [self._norms[name].slots["scale"].size for name in names]
+            values = np.repeat([self._positions[name] for name in names], sizes)
+            rate = self._op.Neg(self._op.Div(self._alpha, self._batch))
+            return self._op.Mul(squares, self._op.Mul(rate, (1 / values).astype(np.float32)))
+        shares = [
+            self._op.Expand(self.share(self._n[name]), [self._norms[name].slots["scale"].size])
+            for name in names
+        ]
+        return self._op.Mul(squares, self._op.Concat(*shares, axis=0))
 
     def count(self, norm: Norm, x: ir.Value) -> ir.Value:
         """Values behind each channel of x: frames times positions, a scalar."""
@@ -65,10 +96,13 @@ class BatchStatistics:
         if len(static) < len(positions):  # positions known at run time only
             op = self._op
             size = op.Cast(op.Size(x), to=ir.DataType.FLOAT.value)
-            return op.Div(size, np.float32(norm.slots["scale"].size))
+            self._n[norm.name] = op.Div(size, np.float32(norm.slots["scale"].size))
+            return self._n[norm.name]
         key = int(np.prod(static))
+        self._positions[norm.name] = key
         if key not in self._counts:
             self._counts[key] = self._op.Mul(self._batch, np.float32(key))
+        self._n[norm.name] = self._counts[key]
         return self._counts[key]
 
     def share(self, count: ir.Value) -> ir.Value:
@@ -79,4 +113,30 @@ class BatchStatistics:
 
     def true_means(self, shifted: Sequence[ir.Value]) -> Sequence[ir.Value]:
         """Batch means with the source means added back, in the order of the norms."""
-        return self._split(self._op.Add(self._op.Concat(*shifted, axis=0), self._origins))
+        joined = self._op.Concat(*shifted, axis=0)
+        return self._split(self._op.Add(joined, self._origins), self._sizes)
+
+    def remember(self, norm: Norm, scale: ir.Value, var: ir.Value) -> None:
+        """A layer's scale and its variance with ε in it, for ``backward``."""
+        self._variances[norm.name] = (scale, var)
+
+    def backward(self, norm: Norm) -> Backward:
+        """What a layer's adjoint needs; made for all layers at once when the first of them asks.
+
+        Each layer's a is kept off zero by ``TINY``, so that sums over a·dz can be divided by it.
+        """
+        if not self._backward:
+            op, names = self._op, list(self._variances)
+            sizes = [self._norms[name].slots["scale"].size for name in names]
+            scales, variances = (
+                op.Concat(*(self._variances[name][k] for name in names), axis=0) for k in (0, 1)
+            )
+            r = op.Reciprocal(op.Sqrt(variances))
+            exact = op.Mul(scales, r)
+            zero = op.Cast(op.Less(op.Abs(exact), TINY), to=ir.DataType.FLOAT.value)
+            a = op.Add(exact, op.Mul(zero, 2 * TINY))
+            inverse = op.Reciprocal(a)
+            vectors = (a, self._shared_out(op.Mul(r, r), names), op.Mul(r, inverse), inverse)
+            parts = [self._split(v, sizes) for v in vectors]
+            self._backward = {name: Backward(*p) for name, *p in zip(names, *parts)}
+        return self._backward[norm.name]

@@ -18,7 +18,8 @@ from tta.export.layers import (
     vector,
 )
 from tta.export.layers._batch_statistics import BatchStatistics
-from tta.export.operators import Operators, dims
+from tta.export.operators import Operators, dims, rank
+from tta.export.optimize.scaled_mask import scaled
 from tta.export.tape import Cotangents, Record
 from tta.records import Role
 
@@ -87,37 +88,40 @@ class BatchNorm:
             z = op.Sub(x, along(op, batch_mean, x, 1))
             mean = op.Sub(mean, batch_mean)
             centre = op.constant(np.zeros(norm.slots["scale"].shape, np.float32))
-        batch_var = op.ReduceMean(op.Mul(z, z), channel_axes(x, 1), keepdims=0)
+        square = op.Mul(z, z) if small else op.Mul(_flat(op, x), _flat(op, x))
+        batch_var = op.ReduceMean(square, [0, *range(2, rank(square))], keepdims=0)
         if not small:  # rounding must not take it below 0
             batch_var = op.Relu(op.Sub(batch_var, op.Mul(batch_mean, batch_mean)))
         var = op.Add(var_part, op.Mul(alpha, batch_var))  # with epsilon in it
         scale, bias = slots["scale"], slots["bias"]
         y = op.BatchNormalization(z, scale, bias, mean, var, epsilon=0.0)
+        shared.remember(norm, scale, var)
 
         def adjoint(op: Operators, node: Record, dys: Cotangents) -> Cotangents:
             """Gradients of x, scale and bias; the formulas stand beside the lines.
 
-            r = 1/√(σ² + ε), d = x - μ_b, M values a channel, sums over all but the channel.
+            r = 1/√(σ² + ε), a = scale·r, d = x - μ_b, M values a channel, sums over all but the channel.
             """
             (dy,) = dys
             assert dy is not None
             axes = channel_axes(x, 1)
-            r = op.Reciprocal(op.Sqrt(var))
-            sum_dy = op.ReduceSum(dy, axes, keepdims=0)  # Σ dy = dL/dbias
-            sum_dyz = op.ReduceSum(op.Mul(dy, z), axes, keepdims=0)
-            # dL/dscale = r·Σ dy·(x - μ)
-            dscale = op.Mul(r, op.Sub(sum_dyz, op.Mul(mean, sum_dy)))
+            vectors = shared.backward(norm)
+            ady = scaled(op, dy, vectors.a)
+            sum_ady = op.ReduceSum(ady, axes, keepdims=0)
+            sum_adyz = op.ReduceSum(op.Mul(ady, z), axes, keepdims=0)
+            u = op.Sub(sum_adyz, op.Mul(mean, sum_ady))  # a·Σ dy·(x - μ)
+            # dL/dscale = r·Σ dy·(x - μ) and dL/dbias = Σ dy
+            dscale, dbias = op.Mul(vectors.ratio, u), op.Mul(vectors.inverse, sum_ady)
             if not node.active[0]:
-                return [None, dscale, sum_dy]
-            a = op.Mul(scale, r)
+                return [None, dscale, dbias]
             # dL/dσ² = -½·a·r·dscale and dL/dμ = -a·Σ dy; the share α/M of each reaches every value
             share = shared.share(n)
-            b = op.Mul(share, op.Mul(op.Mul(a, r), dscale))
-            c = op.Mul(share, op.Mul(a, sum_dy))
+            b = op.Mul(vectors.slope, u)
+            c = op.Mul(share, sum_ady)
             # dx = a·dy + b·d + c, the affine of d in one pass
             one = np.ones(norm.slots["scale"].shape, np.float32)
             affine = op.BatchNormalization(z, b, c, centre, one, epsilon=0.0)
-            return [op.Add(op.Mul(dy, along(op, a, x, 1)), affine), dscale, sum_dy]
+            return [op.Add(ady, affine), dscale, dbias]
 
         record = Record("tta::AdaptiveNorm", norm.name, [x, scale, bias], [y], {}, adjoint)
         return record, Statistics(batch_mean, batch_var, n)
@@ -141,6 +145,15 @@ class BatchNorm:
 
 
 SMALL_MAP = 64  # positions up to which a layer's input is centred
+
+
+def _flat(op: Operators, x: ir.Value) -> ir.Value:
+    """X with its positions in one axis.
+
+    onnxruntime would multiply a convolution's output by itself in its blocked layout, and then reorder
+    both x and the product for the sums; a Reshape makes it reorder x alone, which the norm needs anyway.
+    """
+    return op.Reshape(x, [0, 0, -1]) if rank(x) > 3 else x
 
 
 def _is_small(x: ir.Value) -> bool:

@@ -1,0 +1,140 @@
+"""A 1x1 convolution and the batch norm behind it, without a pass over what lies between them.
+
+For u = W x + b0, W ``(C, K)``, x ``(N, K, ...)`` with mean m and covariance Σ over frames and positions,
+
+    mean(u) = W m + b0,    var(u) = diag(W Σ Wᵀ)
+
+so the statistics are known before u is, the norm goes into the convolution's weights,
+
+    y = (a·W)(x - m) + β + a·(mean(u) - μ),    a = γ/√(σ² + ε),
+
+and u is never written. With dz = dL/dy, M values a channel and G = Σ dz (x - m)ᵀ ``(C, K)``:
+
+    dβ = Σ dz
+    dγ = (q + (mean(u) - μ)·dβ)/√(σ² + ε),    q = Σ dz·(u - mean(u)) = rowsum(W ⊙ G)
+    dx = Wᵀ(a·dz) + (Wᵀ diag(b) W)(x - m) + Wᵀ c,
+    b = -(α/M)·a·dγ/√(σ² + ε),    c = -(α/M)·a·dβ
+
+which is the gradient of Ioffe & Szegedy ("Batch normalization", ICML 2015, section 3) with
+du = a·dz + b·(u - mean(u)) + c put through Wᵀ. A convolution that widens, as in an inverted residual block,
+thus costs passes over its narrow input and two matrix products, where the plain way takes some nine passes
+over its wide output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx_ir as ir
+
+from tta.export.layers import Norm, Statistics, along, attribute, vector
+from tta.export.layers._batch_statistics import BatchStatistics
+from tta.export.lift import Lifted
+from tta.export.operators import Operators, dims
+from tta.export.optimize import unblocked
+from tta.export.optimize.scaled_mask import scaled
+from tta.export.tape import Cotangents, Record
+from tta.records import Role
+
+WIDENS = 2  # outputs an input channel from which it pays
+MOST_INPUTS = 128  # channels up to which the products cost less than the passes
+
+
+def products(lifted: Lifted) -> dict[ir.Node, Norm]:
+    """The convolutions that are computed with the batch norm behind them, and that norm."""
+    found = {}
+    for norm in lifted.norms.values():
+        node = norm.x.producer()
+        if norm.kind != "batch_norm" or node is None or node in lifted.hebbian:
+            continue
+        if len(norm.x.uses()) == 1 and _suits(node):
+            found[node] = norm
+    return found
+
+
+def _suits(node: ir.Node) -> bool:
+    weight = vector(node.inputs[1]) if node.op_type == "Conv" else None
+    if weight is None or weight.ndim < 3 or weight.size != weight.shape[0] * weight.shape[1]:
+        return False
+    bias = node.inputs[2] if len(node.inputs) > 2 else None
+    plain = (
+        attribute(node, "group", 1) == 1
+        and set(attribute(node, "strides", (1,))) == {1}
+        and not any(attribute(node, "pads", (0,)))
+        and (bias is None or vector(bias) is not None)
+    )
+    c, k = weight.shape[:2]
+    return plain and c >= WIDENS * k and k <= MOST_INPUTS
+
+
+def forward(
+    op: Operators,
+    node: ir.Node,
+    norm: Norm,
+    x: ir.Value,
+    weight: ir.Value,
+    slots: Mapping[Role, ir.Value],
+    alpha: ir.Value,
+    shared: BatchStatistics,
+) -> tuple[Record, Statistics]:
+    """Convolution and norm as one record from x; the mean returned is less the norm's source mean.
+
+    Args:
+        op: the graph under construction.
+        node: the convolution in the source model.
+        norm: the batch norm behind it.
+        x: the convolution's input ``(N, K, ...)``.
+        weight: its kernel ``(C, K, 1, ...)``.
+        slots: the norm's slots by role.
+        alpha: share of batch statistics.
+        shared: what all batch norms of the graph compute in one piece.
+    """
+    c, k, *ones = (d if isinstance(d, int) else 1 for d in dims(weight))
+    w = op.Reshape(weight, [c, k])
+    axes = [0, *range(2, len(dims(x)))]
+    n = shared.count(norm, x)
+    middle = op.ReduceMean(x, axes, keepdims=0)
+    xc = op.Sub(x, along(op, middle, x, 1))
+    flat = op.Reshape(xc, [0, k, -1])
+    columns = op.Transpose(flat, perm=[0, 2, 1])
+    scatter = op.ReduceSum(op.MatMul(flat, columns), [0], keepdims=0)  # M·Σ
+    spread = op.ReduceSum(op.Mul(op.MatMul(w, scatter), w), [1], keepdims=0)
+    batch_var = op.Relu(op.Div(spread, n))  # rounding must not take it below 0
+    given = vector(node.inputs[2]) if len(node.inputs) > 2 else None
+    offset = (0 if given is None else given) - norm.slots["mean"]
+    batch_mean = op.Add(op.MatMul(w, middle), op.constant(offset.astype(np.float32)))
+    mean_part, var_part = shared.part(norm)
+    mean = op.Add(mean_part, op.Mul(alpha, batch_mean))
+    var = op.Add(var_part, op.Mul(alpha, batch_var))  # with epsilon in it
+    scale, bias = slots["scale"], slots["bias"]
+    shared.remember(norm, scale, var)
+    a = op.Div(scale, op.Sqrt(var))
+    scaled_weight = op.Reshape(op.Mul(w, op.Unsqueeze(a, [1])), [c, k, *ones])
+    gap = op.Sub(batch_mean, mean)
+    y = op.Conv(xc, scaled_weight, op.Add(bias, op.Mul(a, gap)))
+
+    def adjoint(op: Operators, record: Record, dys: Cotangents) -> Cotangents:
+        """Gradients of x, scale and bias by the formulas above, every sum over a·dz."""
+        (dz,) = dys
+        assert dz is not None
+        vectors = shared.backward(norm)
+        adz = scaled(op, dz, vectors.a)
+        sum_adz = op.ReduceSum(adz, axes, keepdims=0)
+        gram = op.ReduceSum(op.MatMul(op.Reshape(adz, [0, c, -1]), columns), [0], keepdims=0)
+        q = op.ReduceSum(op.Mul(w, gram), [1], keepdims=0)
+        u = op.Add(q, op.Mul(gap, sum_adz))
+        dscale, dbias = op.Mul(vectors.ratio, u), op.Mul(vectors.inverse, sum_adz)
+        if not record.active[0]:
+            return [None, dscale, dbias]
+        share = shared.share(n)
+        slope = op.Mul(vectors.slope, u)
+        turned = op.Transpose(w, perm=[1, 0])
+        back = unblocked.kernel(op, turned, alpha, [k, c, *ones])
+        mixed = op.MatMul(turned, op.Mul(w, op.Unsqueeze(slope, [1])))
+        constant = op.MatMul(turned, op.Mul(share, sum_adz))
+        rest = op.Conv(xc, op.Reshape(mixed, [k, k, *ones]), constant)
+        return [op.Add(op.Conv(adz, back), rest), dscale, dbias]
+
+    record = Record("tta::AdaptiveNorm", norm.name, [x, scale, bias], [y], {}, adjoint)
+    return record, Statistics(batch_mean, batch_var, n)
