@@ -7,6 +7,7 @@ Tent as its authors write it: norm layers that adapt run on batch statistics, Ad
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import sys
@@ -22,11 +23,14 @@ from tta.errors import TtaError
 NORMS = (_BatchNorm, torch.nn.LayerNorm, torch.nn.GroupNorm, torch.nn.InstanceNorm2d)
 
 
-def save(factory: str, path: str) -> None:
-    """Write the model that ``pkg.mod:factory`` makes, and one input of it, for ``Eager`` to load."""
+def save(factory: str, path: str, onnx: str) -> None:
+    """Write the model that ``pkg.mod:factory`` makes: for ``Eager``, and as torch itself exports it."""
     module, _, function = factory.partition(":")
     made = getattr(importlib.import_module(module), function)()
-    torch.save((made[0].eval(), made[1][:1].clone()), path)
+    model, example = made[0].eval(), made[1][:1].clone()
+    torch.save((model, example), path)
+    with contextlib.redirect_stdout(sys.stderr):  # stdout is for answers
+        torch.onnx.export(model, (example,), onnx, dynamo=True, external_data=False, verbose=False)
 
 
 class Eager:
@@ -84,7 +88,7 @@ def main() -> None:
     """Be a candidate until told to end."""
     spec = json.loads(sys.argv[1])
     if "save" in spec:
-        save(spec["factory"], spec["save"])
+        save(spec["factory"], spec["save"], spec["onnx"])
         print(json.dumps({"ready": True}), flush=True)
         return
     made = Eager(spec)
