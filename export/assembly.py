@@ -24,9 +24,11 @@ from tta.bundle import Bundle, write_manifest
 from tta.errors import BundleError, ExportError
 from tta.export import calibrate
 from tta.export.canonical import canonical
+from tta.export.choice import Layers
 from tta.export.infer_graph import infer_graph
 from tta.export.lift import Lifted, lift, zero_gradient
 from tta.export.operators import dims
+from tta.export.optimize.auto_layers import Candidate, weigh
 from tta.export.profile_graphs import DEFAULT, check_profiles, profile_graphs
 from tta.export.step_graph import batch_graph, step_graph
 from tta.export.torch_graph import trace
@@ -57,6 +59,7 @@ class Exported:
     bundle: Bundle
     checks: Sequence[Check]
     costs: Sequence[Cost]
+    weighed: Sequence[Candidate] = ()  # what layers="auto" chose from, its choice first
 
 
 def to_bundle(
@@ -68,6 +71,8 @@ def to_bundle(
     labels: Sequence[str] = (),
     preprocess: Mapping[str, Any] | None = None,
     hebbian: Sequence[str] | None = None,
+    layers: Layers = "all",
+    constant_statistics: bool = False,
     objectives: Sequence[str] = ("entropy", "nhl"),
     task: str = "classify",
     name: str | None = None,
@@ -87,6 +92,11 @@ def to_bundle(
         labels: class names.
         preprocess: how a frame becomes the input, see ``tta.runtime.preprocess``; default ``none``.
         hebbian: layers that become Hebbian; default the first convolution, ``()`` for none.
+        layers: norm layers that adapt: ``all``, ``stem`` (the first), ``last:N``, names of layers or of the
+            modules they are in, or ``auto``: the last layers that see most drift a millisecond. The
+            others stay as they are, and the default Hebbian layer only where its norm adapts.
+        constant_statistics: whether gradients take batch statistics for constants: faster, and no
+            longer exact.
         objectives: step graphs to build: those that the adapters of these names ask for.
         task: ``classify``, ``regress`` or ``embed``; entropy objectives need ``classify``.
         name: model name; default the class name.
@@ -121,21 +131,29 @@ def to_bundle(
         raise ExportError(
             f"the traced graph is not valid ONNX, so it cannot adapt: {first}"
         ) from error
-    lifted = lift(clean, hebbian, output_names)
+    data = example.detach().numpy() if samples is None else np.asarray(samples, np.float32)
+    weighed: Sequence[Candidate] = ()
+    if layers == "auto":
+        if task != "classify":
+            raise ExportError("layers 'auto' times the entropy step, so it needs task 'classify'")
+        weighed = weigh(clean, data, _objective("entropy")[0])
+        layers = weighed[0].layers
+    lifted = lift(clean, hebbian, output_names, layers)
     if not lifted.hebbian:
         functions.pop("step/nhl", None)
     ep = dict(DEFAULT if ep is None else ep)
     graphs = {"infer": infer_graph(lifted), "batch": batch_graph(lifted)}
     graphs |= profile_graphs(lifted, ep)
     for graph, (objective, with_change) in functions.items():
-        graphs[graph] = step_graph(lifted, graph.removeprefix("step/"), objective, with_change)
+        graphs[graph] = step_graph(
+            lifted, graph.removeprefix("step/"), objective, with_change, constant_statistics
+        )
 
     _check_classes(lifted, task, labels)
     try:
         build(dict(preprocess or {"kind": "none"}), InputSpec(input_name, _batched(lifted)))
     except BundleError as error:
         raise ExportError(f"this preprocess would not run: {error}") from error
-    data = example.detach().numpy() if samples is None else np.asarray(samples, np.float32)
     _check_samples(lifted, data)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as scratch:
@@ -159,12 +177,12 @@ def to_bundle(
             layers=lifted.layers,
             provides=tuple(g for g in graphs if g != "infer"),
             external={g: tuple(external_names(m)) for g, m in graphs.items()},
-            zero_gradient=zero_gradient(lifted),
+            zero_gradient=() if constant_statistics else zero_gradient(lifted),
             ep_profiles=ep,
-            provenance=_provenance(model),
+            provenance=_provenance(model, layers, constant_statistics),
         )
         draft = Bundle(_seal(folder, manifest).parent)
-        checks = verify(model, lifted, draft, data, functions)
+        checks = verify(model, lifted, draft, data, functions, constant_statistics)
         check_profiles(draft, data[:2])
         manifest = _calibrated(draft, manifest, data, samples is not None)
         _seal(folder, manifest)
@@ -172,7 +190,7 @@ def to_bundle(
         if target.exists():
             shutil.rmtree(target)
         folder.rename(target)
-    return Exported(Bundle(target), checks, costs)
+    return Exported(Bundle(target), checks, costs, weighed)
 
 
 def _objective(name: str) -> tuple[Callable[..., Any], bool]:
@@ -276,7 +294,10 @@ def _check_samples(lifted: Lifted, data: Array) -> None:
         raise ExportError("samples must hold at least one frame, all of it finite")
 
 
-def _provenance(model: torch.nn.Module) -> dict[str, Any]:
+def _provenance(model: torch.nn.Module, layers: Layers, constant: bool) -> dict[str, Any]:
+    choice = {"layers": layers if isinstance(layers, str) else ",".join(layers)}
+    if constant:
+        choice["statistics_gradient"] = "constant"
     return {
         "tta": tta.__version__,
         "torch": torch.__version__,
@@ -284,6 +305,7 @@ def _provenance(model: torch.nn.Module) -> dict[str, Any]:
         "onnxruntime": onnxruntime.__version__,
         "python": platform.python_version(),
         "model": f"{type(model).__module__}.{type(model).__qualname__}",
+        **choice,
     }
 
 

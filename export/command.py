@@ -47,6 +47,10 @@ def export_command(given: argparse.Namespace) -> None:
         options["preprocess"] = likely_preprocess(tuple(getattr(example, "shape", ())))
     if given.hebbian:
         options["hebbian"] = [] if given.hebbian == "none" else given.hebbian.split(",")
+    if given.layers:
+        options["layers"] = given.layers
+    if given.constant_statistics:
+        options["constant_statistics"] = True
     if given.objectives:
         options["objectives"] = given.objectives.split(",")
     if given.ep:
@@ -71,6 +75,13 @@ def export_command(given: argparse.Namespace) -> None:
     ]
     title = f"{given.output}: {exported.bundle.manifest.name}"
     terminal.table(title, ("slots", "tensors", "numbers", "ms a frame"), rows)
+    if exported.weighed:
+        rows = [
+            (c.layers, f"{c.drift:.2f}", f"{c.ms:.2f}", f"{c.worth:.3f}") for c in exported.weighed
+        ]
+        terminal.table(
+            "layers, the first chosen", ("layers", "drift", "ms a step", "drift a ms"), rows
+        )
     terminal.say("ms: what each group adds to a step on one frame, one thread of this machine")
     worst = max(exported.checks, key=lambda c: c.error)
     terminal.say(

@@ -54,6 +54,9 @@ class Forward(ABC):
         if node in lifted.norms:
             norm = lifted.norms[node]
             self._set(norm.y, self._norm(norm, self.env[norm.x]))
+        elif node in lifted.fixed:
+            norm = lifted.fixed[node]
+            self._set(norm.y, self._fixed(norm, self.env[norm.x]))
         elif head is not None and node is head.nodes[-1]:
             self._set(head.logits, self._head())
         elif head is not None and node in head.nodes:
@@ -112,6 +115,11 @@ class Forward(ABC):
     @abstractmethod
     def _norm(self, norm: Norm, x: ir.Value) -> ir.Value:
         """A norm layer: a function in infer, the statistics rule elsewhere."""
+
+    def _fixed(self, norm: Norm, x: ir.Value) -> ir.Value:
+        """A norm layer that does not adapt: its plain lowering with its source values."""
+        values = {role: self.op.constant(value) for role, value in norm.slots.items()}
+        return layer_kind(norm.kind).infer(self.op, norm, x, values)
 
     @abstractmethod
     def _hebbian(self, layer: Hebbian) -> ir.Value:

@@ -15,6 +15,7 @@ import onnx_ir as ir
 
 from tta import registry
 from tta.errors import ExportError
+from tta.export.choice import Layers, chosen
 from tta.export.layers import Layer, Norm, Vector, attribute, layer_name, vector
 from tta.export.layers.hebbian import Hebbian, HebbianModulation
 from tta.export.operators import dims, rank
@@ -50,7 +51,8 @@ class Lifted:
         model: the canonical model.
         input: its input.
         outputs: its outputs by the name they get in the bundle, the primary one first.
-        norms: norm layers by their first node.
+        norms: norm layers that adapt, by their first node.
+        fixed: norm layers that do not, likewise.
         hebbian: Hebbian layers by their node.
         head: the last linear layer, None if the model ends otherwise.
         slots: every slot in graph order.
@@ -61,6 +63,7 @@ class Lifted:
     input: ir.Value
     outputs: Mapping[str, ir.Value]
     norms: dict[ir.Node, Norm] = field(default_factory=dict)
+    fixed: dict[ir.Node, Norm] = field(default_factory=dict)
     hebbian: dict[ir.Node, Hebbian] = field(default_factory=dict)
     head: Head | None = None
     slots: list[Slot] = field(default_factory=list)
@@ -81,7 +84,10 @@ class Lifted:
 
 
 def lift(
-    model: ir.Model, hebbian: Sequence[str] | None = None, output_names: Sequence[str] | None = None
+    model: ir.Model,
+    hebbian: Sequence[str] | None = None,
+    output_names: Sequence[str] | None = None,
+    layers: Layers = "all",
 ) -> Lifted:
     """Find the adaptable layers of a canonical model.
 
@@ -90,6 +96,8 @@ def lift(
         hebbian: names of the layers that become Hebbian; None takes the first convolution (the first
             linear layer if there is none), an empty list none.
         output_names: names of the outputs in the bundle; default ``logits``, ``output_1``, ...
+        layers: norm layers that adapt, see ``export/choice.py``; the others stay as they are. Where the
+            first convolution's norm is not among them, no layer becomes Hebbian unless it is named.
 
     Raises:
         ExportError: several inputs, nothing to adapt, or a layer name that does not exist.
@@ -112,9 +120,12 @@ def lift(
         for n in registry.names("tta.export.layers")
         if n != HebbianModulation.kind
     ]
-    for node in graph:
-        norm = next((n for kind in kinds if (n := kind.match(node))), None)
-        if norm is None:
+    matched = {n: next((m for kind in kinds if (m := kind.match(n))), None) for n in graph}
+    norms = {node: norm for node, norm in matched.items() if norm is not None}
+    adaptable = chosen([norm.name for norm in norms.values()], layers) if norms else set()
+    for node, norm in norms.items():
+        if norm.name not in adaptable:
+            lifted.fixed[node] = norm
             continue
         lifted.norms[node] = norm
         for role, value in norm.slots.items():
@@ -123,7 +134,9 @@ def lift(
     lifted.head = _find_head(lifted.outputs[names[0]])
     last = lifted.head.nodes if lifted.head else ()
     for node, weight in _chosen(graph, hebbian, last).items():
-        _add_hebbian(lifted, node, weight)
+        behind = [user for user, _ in _through_bias(node).uses()]
+        if hebbian is not None or not lifted.fixed.keys() & behind:
+            _add_hebbian(lifted, node, weight)
     if lifted.head is not None:
         head = lifted.head
         width = head.weight.shape[1]

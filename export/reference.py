@@ -35,6 +35,7 @@ class AdaptiveNorm(nn.Module):
     def __init__(self, norm: nn.Module, alpha: float = 1.0) -> None:
         super().__init__()
         self.norm, self.alpha = norm, alpha
+        self.constant = False  # whether no gradient flows through the batch statistics
         self.batch_mean = self.batch_var = torch.zeros(0)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -47,6 +48,8 @@ class AdaptiveNorm(nn.Module):
         self.batch_mean, self.batch_var = mean.detach(), var.detach()
         if not isinstance(norm, _BATCH):
             return cast(Tensor, norm(x))
+        if self.constant:
+            mean, var = self.batch_mean, self.batch_var
         source_mean, source_var = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
         mean = (1 - self.alpha) * source_mean + self.alpha * mean
         var = (1 - self.alpha) * source_var + self.alpha * var

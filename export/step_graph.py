@@ -16,7 +16,7 @@ from tta.export.layers import Norm, Statistics, along, attribute, vector
 from tta.export.layers.hebbian import Hebbian, HebbianModulation, Plasticity
 from tta.export.lift import Lifted, zero_gradient
 from tta.export.operators import Operators, dims
-from tta.export.optimize import pointwise, unblocked
+from tta.export.optimize import fixed_norm, pointwise, unblocked
 
 GRADIENT_ROLES = ("scale", "bias", "modulation")
 
@@ -41,9 +41,12 @@ class _Statistics(Forward):
     new: dict[str, ir.Value] = field(default_factory=dict)
     winners: dict[str, ir.Value] = field(default_factory=dict)
     products: dict[ir.Node, Norm] = field(init=False)  # convolutions computed with their norm
+    folds: dict[ir.Node, Norm] = field(init=False)  # convolutions that take a fixed norm in
+    constant: bool = False  # whether the gradient takes batch statistics for constants
 
     def __post_init__(self) -> None:
         self.products = pointwise.products(self.lifted)
+        self.folds = fixed_norm.folds(self.lifted)
 
     def _node(self, node: ir.Node) -> None:
         if node in self.products:
@@ -102,11 +105,18 @@ class _Statistics(Forward):
             layer: Any = layer_kind(kind)
             samples = self.env[self.lifted.input]
             self.shared[kind] = layer.Shared(self.op, norms, self.slot, self._share(), samples)
+            self.shared[kind].constant = self.constant
         return self.shared[kind]
 
     def emit(self, node: ir.Node, inputs: Sequence[ir.Value | None]) -> Sequence[ir.Value]:
-        """A copy of a node; a convolution's bias takes the shift that a norm behind it asks for."""
+        """A copy of a node; a convolution's bias takes the shift that a norm behind it asks for.
+
+        A fixed norm behind a convolution goes into its weights.
+        """
         inputs = list(inputs)
+        if node in self.folds:
+            inputs[1:] = fixed_norm.folded(self.op, node, self.folds[node], inputs[1])
+            return super().emit(node, inputs)
         if unblocked.suits(node) and inputs[1] is not None:
             inputs[1] = unblocked.kernel(self.op, inputs[1], self._share())
         users = [user for user, _ in node.outputs[0].uses()]
@@ -126,6 +136,13 @@ class _Statistics(Forward):
         shifted = self.op.constant((0 if given is None else given) - origin)
         self.shifted.add(norm.name)
         return super().emit(node, [*inputs[:2], shifted])
+
+    def _fixed(self, norm: Norm, x: ir.Value) -> ir.Value:
+        if any(norm is taken for taken in self.folds.values()):
+            return x  # the convolution's output is the norm's already
+        record = fixed_norm.record(self.op, norm, x)
+        self.tape.append(record)
+        return record.outputs[0]
 
     def _hebbian(self, layer: Hebbian) -> ir.Value:
         name = f"{layer.name}.weight"
@@ -169,16 +186,24 @@ def batch_graph(lifted: Lifted) -> ir.Model:
     return forward.op.model(forward.results(outputs), "batch")
 
 
-def step_graph(lifted: Lifted, name: str, objective: Objective, hebbian: bool = False) -> ir.Model:
+def step_graph(
+    lifted: Lifted,
+    name: str,
+    objective: Objective,
+    hebbian: bool = False,
+    constant_statistics: bool = False,
+) -> ir.Model:
     """``step/<name>.onnx``: the batch graph with objective, gradients and Hebbian change.
 
-    The gradients are those of (1/N)·Σ w_i·ℓ_i with the sample weights w and the objective ℓ.
+    The gradients are those of (1/N)·Σ w_i·ℓ_i with the sample weights w and the objective ℓ. With
+    ``constant_statistics`` they take batch means and variances for constants, which leaves out a pass or two
+    a layer and is no longer the gradient of the objective at α > 0.
 
     Raises:
         NoGradientError: an operator between a layer and the objective has no gradient rule; the
             message names the node and the layers that could still be adapted.
     """
-    forward = _Statistics(lifted)
+    forward = _Statistics(lifted, constant=constant_statistics)
     op = forward.op
     if hebbian:
         forward.plasticity = Plasticity(

@@ -51,6 +51,7 @@ def verify(
     bundle: Bundle,
     samples: Array,
     objectives: Mapping[str, tuple[Callable[..., Any], bool]],
+    constant_statistics: bool = False,
 ) -> list[Check]:
     """All checks of a bundle; each passed.
 
@@ -60,6 +61,7 @@ def verify(
         bundle: the written bundle.
         samples: inputs to check on ``(N, ...)``.
         objectives: objective function and whether the Hebbian change is in the graph, by graph name.
+        constant_statistics: whether the gradients take batch statistics for constants.
 
     Raises:
         MismatchError: an output or gradient is wrong; the message names the layer.
@@ -68,6 +70,8 @@ def verify(
     session = AdaptSession(bundle)
     double, single = adaptive(model, lifted), adaptive(model, lifted)
     single.model.float()
+    for norm in (*double.norms.values(), *single.norms.values()):
+        norm.constant = constant_statistics
     for name, (objective, hebbian) in objectives.items():
         rule = Rule(1e-2, True, True, 2.0) if hebbian and double.hebbian else None
         for n in dict.fromkeys((1, 2, max(3, min(8, len(samples))))):

@@ -130,6 +130,7 @@ class Twin:
         self.dtype, self.alpha, self.plastic = dtype, 1.0, Plastic()
         self.moments: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         self.new: dict[str, np.ndarray] = {}
+        self.fixed: set[str] = set()  # norms that do not adapt
         self.layer = hebbian[0]
         layer = self.net.get_submodule(hebbian[0])
         self.source = layer.weight.detach().clone()
@@ -140,7 +141,7 @@ class Twin:
         for name, norm in self.norms.items():
             norm.register_forward_pre_hook(self._watch(name))
             if isinstance(norm, _BatchNorm):
-                norm.forward = self._rule(norm)
+                norm.forward = self._rule(name, norm)
         layer.forward = self._change(layer)
         self.net.get_submodule(hebbian[1]).register_forward_hook(self._modulate)
         for parameter in self.net.parameters():
@@ -188,8 +189,8 @@ class Twin:
         gradients = {name: g.numpy() for name, g in zip(leaves, found)}
         return Answer({"logits": logits.detach().numpy()}, gradients, self.moments, self.new)
 
-    def _rule(self, norm: _BatchNorm) -> Any:
-        return lambda x: batch_norm(x, norm, self.alpha)
+    def _rule(self, name: str, norm: _BatchNorm) -> Any:
+        return lambda x: batch_norm(x, norm, 0.0 if name in self.fixed else self.alpha)
 
     def _watch(self, name: str) -> Any:
         def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:

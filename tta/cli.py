@@ -57,6 +57,15 @@ def _export(p: argparse.ArgumentParser) -> None:
         "--preprocess", help="JSON file that says how a frame becomes the input, or none"
     )
     p.add_argument("--hebbian", help="layers that become Hebbian, a,b; 'none' for none")
+    p.add_argument(
+        "--layers",
+        help="norm layers that adapt: all (default), stem, last:N, names a,b, or auto (most drift a ms)",
+    )
+    p.add_argument(
+        "--constant-statistics",
+        action="store_true",
+        help="gradients take batch statistics for constants: a faster step, no longer exact",
+    )
     p.add_argument("--objectives", help="step graphs to build (default entropy,nhl)")
     p.add_argument("--ep", help="how slots reach a provider, as cpu:refold,tensorrt:affine")
     p.add_argument("--overwrite", action="store_true", help="replace an existing bundle")

@@ -47,6 +47,7 @@ class BatchStatistics:
         samples: ir.Value,
     ) -> None:
         self._op, self._alpha = op, alpha
+        self.constant = False  # whether adjoints take the statistics for constants
         self._norms = {norm.name: norm for norm in norms}
         self._variances: dict[str, tuple[ir.Value, ir.Value]] = {}
         self._backward: dict[str, Backward] = {}
@@ -69,8 +70,8 @@ class BatchStatistics:
         self._batch = op.Cast(op.Gather(op.Shape(samples), 0), to=ir.DataType.FLOAT.value)
 
     def _split(self, values: ir.Value, sizes: Sequence[int]) -> Sequence[ir.Value]:
-        inputs = [values, np.array(sizes, np.int64)]
-        return self._op.node("Split", inputs, {"axis": 0}, n_outputs=len(sizes))
+        lengths = np.array(sizes, np.int64)
+        return self._op.node("Split", [values, lengths], {"axis": 0}, n_outputs=len(sizes))
 
     def part(self, norm: Norm) -> Sequence[ir.Value]:
         """``(1-α)·(μ_s - m⁰)`` and ``(1-α)·σ²_s + ε`` of a layer, ``(C,)`` each."""

@@ -114,6 +114,8 @@ class BatchNorm:
             dscale, dbias = op.Mul(vectors.ratio, u), op.Mul(vectors.inverse, sum_ady)
             if not node.active[0]:
                 return [None, dscale, dbias]
+            if shared.constant:
+                return [ady, dscale, dbias]
             # dL/dσ² = -½·a·r·dscale and dL/dμ = -a·Σ dy; the share α/M of each reaches every value
             share = shared.share(n)
             b = op.Mul(vectors.slope, u)

@@ -127,14 +127,15 @@ def forward(
         dscale, dbias = op.Mul(vectors.ratio, u), op.Mul(vectors.inverse, sum_adz)
         if not record.active[0]:
             return [None, dscale, dbias]
-        share = shared.share(n)
-        slope = op.Mul(vectors.slope, u)
         turned = op.Transpose(w, perm=[1, 0])
-        back = unblocked.kernel(op, turned, alpha, [k, c, *ones])
+        direct = op.Conv(adz, unblocked.kernel(op, turned, alpha, [k, c, *ones]))
+        if shared.constant:
+            return [direct, dscale, dbias]
+        slope = op.Mul(vectors.slope, u)
         mixed = op.MatMul(turned, op.Mul(w, op.Unsqueeze(slope, [1])))
-        constant = op.MatMul(turned, op.Mul(share, sum_adz))
+        constant = op.MatMul(turned, op.Mul(shared.share(n), sum_adz))
         rest = op.Conv(xc, op.Reshape(mixed, [k, k, *ones]), constant)
-        return [op.Add(op.Conv(adz, back), rest), dscale, dbias]
+        return [op.Add(direct, rest), dscale, dbias]
 
     record = Record("tta::AdaptiveNorm", norm.name, [x, scale, bias], [y], {}, adjoint)
     return record, Statistics(batch_mean, batch_var, n)

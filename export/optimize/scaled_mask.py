@@ -32,8 +32,8 @@ def scaled(op: Operators, dz: ir.Value, a: ir.Value) -> ir.Value:
     if product is not None and product.op_type == "Mul":
         for k in (0, 1):
             dy, factor = product.inputs[1 - k], product.inputs[k]
-            mask = None if factor is None or dy is None else _mask(factor)
-            if mask is not None:
+            mask = None if factor is None else _mask(factor)
+            if mask is not None and dy is not None:
                 byte = op.Cast(mask, to=_BYTE)
                 return op.Mul(dy, op.DequantizeLinear(byte, _after(op, a, dy), axis=1))
     return op.Mul(dz, along(op, a, dz, 1))

@@ -1,9 +1,9 @@
 """Every bench claim on six models, one after the other: ``python -m tests.bench.six_models OUT``.
 
 Exports the bundles into OUT/bundles (kept from run to run), measures each model with ``tta.runtime.bench``,
-and writes OUT/<model>.json, and OUT/claims.md with one table a claim. A model that fails is named there with its
-reason, and the others go on. On a quiet machine with two cores it takes some 25 minutes; ``--quick`` takes
-few and small blocks, to see that everything runs.
+and writes OUT/<model>.json, and OUT/claims.md with one table a claim. A model that fails is named there with
+its reason, and the others go on. On a quiet machine with two cores it takes some 25 minutes; ``--quick``
+takes few and small blocks, to see that everything runs.
 """
 
 import argparse
