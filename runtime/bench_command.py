@@ -30,7 +30,9 @@ def bench_command(given: argparse.Namespace) -> None:
     except ValueError:
         raise TtaError(f"--cpus is a list of cores such as 0,1, but is {given.cpus!r}") from None
     words = {
-        f.name: getattr(given, f.name) for f in fields(Setting) if f.name not in ("vs", "cpus")
+        f.name: getattr(given, f.name)
+        for f in fields(Setting)
+        if f.name not in ("vs", "cpus", "starts")
     }
     setting = Setting(**words, cpus=cpus, vs=given.vs[1] if given.vs else "")
     found = bench(Bundle(given.bundle), setting, [Bundle(path) for path in given.others])

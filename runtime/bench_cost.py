@@ -145,7 +145,7 @@ def _against(
 ) -> dict[str, dict[str, float]]:
     """Least CPU time of a step, peak memory and median start of both, in turn."""
     starts: dict[str, list[float]] = {"tta": [], "torch": []}
-    for _ in range(3):
+    for _ in range(s.starts - 1):  # the pair below starts once more
         for name, given, module in (("tta", mine, OURS), ("torch", theirs, EAGER)):
             with Candidate(name, given, module) as candidate:
                 starts[name].append(candidate.start_s)
@@ -155,6 +155,8 @@ def _against(
             stack.enter_context(Candidate("tta", mine)),
             stack.enter_context(Candidate("torch", theirs, EAGER)),
         )
+        for candidate in pair:
+            starts[candidate.name].append(candidate.start_s)
         for k in range(s.steps + 1):
             for candidate in pair:
                 taken = candidate.ask("steps", n=1)["cpu_ms"]

@@ -25,6 +25,7 @@ class Setting:
         every: sampling of statistics, 0 for none.
         commit_s: seconds between two commits of the sampling candidate.
         steps: steps that are timed.
+        starts: processes whose start is timed, beside torch.
         swaps: sessions swapped for the memory figures.
         fps, load, cpus, pace_s: a paced run; no fps, none.
         vs: ``pkg.mod:factory`` of the same model for eager torch, empty for none.
@@ -39,6 +40,7 @@ class Setting:
     every: int = 8
     commit_s: float = 7.5
     steps: int = 7
+    starts: int = 3
     swaps: int = 20
     fps: float = 0.0
     load: float = 0.7

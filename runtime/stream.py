@@ -215,12 +215,14 @@ class Stream:
         Its frames are taken from the buffer. What it returns goes to ``settle``.
         """
         full = self.pool.frames >= self.batch if self.every else self.buffer.full
-        if full and now_s - self.began_s >= self.commit_s:
+        early = 0 <= now_s - self.began_s < self.commit_s  # a clock set back is no reason to wait
+        if full and not early:
             self.began_s = now_s if math.isfinite(now_s) else self.began_s
             _, batch = self.buffer.take()
             pooled = self.pool.take() if self.every else None
             return lambda: self.consider(batch, pooled)
-        if self.buffer.half and not self.every and not full:
+        adapted = self.current is not self.origin and self.guard.mode == "auto"
+        if adapted and self.buffer.half and not self.every and not full:
             half = self.buffer.look()
             return lambda: self.glance(half)
         return None

@@ -33,6 +33,8 @@ def mapped(path: Path) -> Mapping[str, Array]:
     try:
         with path.open("rb") as file:
             size = int.from_bytes(file.read(8), "little")
+            if size > path.stat().st_size:
+                raise ValueError("its header is longer than the file")
             header = json.loads(file.read(size))
         data = np.memmap(path, np.uint8, "r", offset=8 + size)
         found = {}

@@ -11,6 +11,7 @@ threads inherit that of the thread that builds them.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 import threading
@@ -56,11 +57,14 @@ class Worker:
         return decision
 
     def finish(self, streams: Sequence[Stream]) -> None:
-        """Wait for what is under way, settle it, and end the threads."""
+        """Wait for what is under way, and for the round that is due after it, and end the threads."""
         try:
-            for stream in streams:
-                if id(stream) in self._rounds:
-                    self._settle(stream)
+            for _ in range(2):
+                for stream in streams:
+                    self.turn(stream, math.inf)
+                for stream in streams:
+                    if id(stream) in self._rounds:
+                        self._settle(stream)
         finally:
             self._thread.shutdown(wait=True, cancel_futures=True)
             self._builder.shutdown(wait=True)
