@@ -185,15 +185,17 @@ def listen(made: Any, inputs: Any, batch: int) -> None:
         print(json.dumps(_COMMANDS[what](made, inputs, batch, **command)), flush=True)
 
 
-def _frames(made: Any, inputs: Any, batch: int, seconds: float) -> dict[str, Any]:
-    """Answer frames one after the other for some seconds."""
+def _frames(
+    made: Any, inputs: Any, batch: int, seconds: float, most: int = sys.maxsize
+) -> dict[str, Any]:
+    """Answer frames one after the other for some seconds, at most so many."""
     begin = getattr(made, "begin", None)
     if begin:
         begin()
     ms, k = [], 0
     cpu, start = time.process_time(), time.perf_counter()
     now = start
-    while now - start < seconds:
+    while now - start < seconds and k < most:
         made.frame(inputs[k % POOL], now)
         after = time.perf_counter()
         ms.append((after - now) * 1e3)

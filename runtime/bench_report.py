@@ -19,6 +19,7 @@ class Setting:
         adapter: ``name?option=value``; it adapts on every batch (governor ``always``).
         batch: frames a step.
         rounds: blocks that each candidate gets.
+        frames: frames that each candidate answers at most, 0 for what fits into its blocks.
         block_s: seconds a block.
         threads: inference threads where inference may use all cores.
         duty: share of the time for inline adaptation.
@@ -34,6 +35,7 @@ class Setting:
     adapter: str = "nhl"
     batch: int = 16
     rounds: int = 6
+    frames: int = 0
     block_s: float = 2.0
     threads: int = 0
     duty: float = 0.1

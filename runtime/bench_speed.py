@@ -42,6 +42,7 @@ def speed(
     original: dict[str, Any] | None = None,
 ) -> None:
     """Frames per second: one inference thread, then as many as there are cores."""
+    most = -(-s.frames // s.rounds) if s.frames else None
     cores = s.threads or os.cpu_count() or 1
     sampled = {"adapter": "bn_stats", "regime": "inline", "every": s.every, "commit_s": s.commit_s}
     one = {
@@ -70,7 +71,7 @@ def speed(
     for title, specs in (("1 inference thread", one), (f"{cores} inference threads", every_core)):
         with ExitStack() as stack:
             candidates = [stack.enter_context(Candidate(n, spec)) for n, spec in specs.items()]
-            tallies = take_turns(candidates, s.rounds, s.block_s)
+            tallies = take_turns(candidates, s.rounds, s.block_s, most)
         figures = {n: t.figures(tallies[PLAIN], s.batch) for n, t in tallies.items()}
         found.figures[title] = figures
         rows = [

@@ -61,13 +61,26 @@ class Tally:
 
 
 def take_turns(
-    candidates: Sequence[Candidate], rounds: int, seconds: float, warm_s: float = 0.3
+    candidates: Sequence[Candidate],
+    rounds: int,
+    seconds: float,
+    most: int | None = None,
+    warm_s: float = 0.3,
 ) -> dict[str, Tally]:
-    """Blocks of frames of each in turn, the order reversed from round to round."""
+    """Blocks of frames of each in turn, the order reversed from round to round.
+
+    Args:
+        candidates: they have said that they are ready.
+        rounds: blocks that each gets.
+        seconds: length of a block.
+        most: frames a block at most, None for as many as go in.
+        warm_s: length of a block before the first that counts.
+    """
+    limit = {} if most is None else {"most": most}
     tallies = {c.name: Tally() for c in candidates}
     for candidate in candidates:
         candidate.ask("frames", seconds=warm_s)
     for k in range(rounds):
         for candidate in candidates if k % 2 else reversed(candidates):
-            tallies[candidate.name].add(candidate.ask("frames", seconds=seconds))
+            tallies[candidate.name].add(candidate.ask("frames", seconds=seconds, **limit))
     return tallies

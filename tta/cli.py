@@ -219,6 +219,7 @@ def _bench(p: argparse.ArgumentParser) -> None:
     p.add_argument("--adapter", default="nhl", help="name?option=value (default nhl)")
     p.add_argument("--batch", type=_whole(1), default=16, help="frames a step (default 16)")
     p.add_argument("--rounds", type=_whole(1), default=6, help="blocks a candidate (default 6)")
+    p.add_argument("--frames", type=_whole(1), default=0, help="frames a candidate at most")
     p.add_argument("--block-s", type=float, default=2.0, help="seconds a block (default 2)")
     p.add_argument(
         "--threads", type=_whole(1), default=0, help="threads for 'all cores' (default: all)"
