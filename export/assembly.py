@@ -25,6 +25,7 @@ from tta.errors import BundleError, ExportError
 from tta.export import calibrate
 from tta.export.canonical import canonical
 from tta.export.choice import Layers
+from tta.export.coupling import batch_coupled
 from tta.export.infer_graph import infer_graph
 from tta.export.lift import Lifted, lift, zero_gradient
 from tta.export.operators import dims
@@ -178,6 +179,7 @@ def to_bundle(
             provides=tuple(g for g in graphs if g != "infer"),
             external={g: tuple(external_names(m)) for g, m in graphs.items()},
             zero_gradient=() if constant_statistics else zero_gradient(lifted),
+            batch_coupled=batch_coupled(lifted),
             ep_profiles=ep,
             provenance=_provenance(model, layers, constant_statistics),
         )

@@ -228,10 +228,9 @@ def step_graph(
         raise NoGradientError(_still(lifted, forward, loss, wanted, str(error))) from error
     found = {n: gradients.get(value) for n, value in wanted.items()}
     given = {n: g for n, g in found.items() if g is not None}
-    if forward.alpha is not None:
-        given |= _masked(
-            op, {n: given[n] for n in zero_gradient(lifted) if n in given}, forward.alpha
-        )
+    if forward.alpha is not None and not constant_statistics:
+        silent = {n: given[n] for n in zero_gradient(lifted) if n in given}
+        given |= _masked(op, silent, forward.alpha)
     for slot, value in wanted.items():
         named[f"grad.{slot}"] = given[slot] if slot in given else op.Mul(value, 0.0)
     return op.model(named, f"step/{name}")

@@ -72,11 +72,13 @@ def adapt_and_serve(stream: Stream) -> Iterator[Result]:
     """Adapt on the buffered frames and answer them with the outputs of that step.
 
     What is left at a stream's end is less than a batch, and the governor's thresholds hold for whole
-    ones: under ``auto`` it is answered with the committed state.
+    ones: under ``auto`` it is answered with the committed state, and so it is where it is too small for
+    batch statistics.
     """
     frames, batch = stream.buffer.take()
     decision = None
-    if len(batch) < stream.batch and stream.guard.mode == "auto":
+    short = len(batch) < stream.batch and stream.guard.mode == "auto"
+    if short or len(batch) < stream.fewest:
         predictions = [stream.predict(x) for x in batch]
     else:
         decision, predictions = stream.adapt(batch)

@@ -9,6 +9,7 @@ import numpy as np
 from tta import registry
 from tta.bundle import Bundle
 from tta.errors import BundleError, TtaError
+from tta.manifest import FEWEST_VALUES, fewest_frames
 from tta.protocols import Adapter
 from tta.records import State
 from tta.runtime.options import fit
@@ -55,3 +56,29 @@ def check_needs(adapter: Any, bundle: Bundle) -> None:
             f"adapter {name!r} needs {', '.join(missing)}, but this bundle provides "
             f"{', '.join(bundle.manifest.provides)}: export again with --objectives {objectives}"
         )
+
+
+def fewest(adapter: Any, bundle: Bundle) -> int:
+    """Frames that a step of this adapter takes at least; see ``tta.manifest.fewest_frames``."""
+    return fewest_frames(bundle.manifest) if getattr(adapter, "couples", True) else 1
+
+
+def check_coupling(adapter: Any, bundle: Bundle, frames: int) -> None:
+    """Refuse a batch on whose statistics a layer cannot run, before the first frame.
+
+    ``tta.manifest.fewest_frames`` has the rule. Layers that normalize each sample by itself (LayerNorm,
+    InstanceNorm, GroupNorm), Hebbian changes, and methods that do not couple are not bound by it.
+    """
+    least = fewest(adapter, bundle)
+    if frames >= least:
+        return
+    coupled = bundle.manifest.batch_coupled
+    tight = [layer for layer, n in coupled.items() if 0 < n * frames < FEWEST_VALUES]
+    values = coupled[tight[0]] * frames
+    more = f" (and {len(tight) - 1} more)" if len(tight) > 1 else ""
+    raise TtaError(
+        f"in a batch of {frames} layer {tight[0]!r}{more} would be normalized by the mean and variance of "
+        f"{values} value{'s'[: values > 1]} a channel, which leave at most a sign of what comes in: take "
+        f"--batch {least} or more, or an adapter that does not rely on the batch's statistics, such as "
+        "bn_stats?prior=16"
+    )

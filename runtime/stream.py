@@ -18,7 +18,7 @@ from tta.protocols import Adapter
 from tta.records import Array, Decision, Frame, Prediction, State, Step
 from tta.runtime.buffer import FrameBuffer
 from tta.runtime.memory import trim
-from tta.runtime.method import check_needs, make_adapter, unfit
+from tta.runtime.method import check_coupling, check_needs, fewest, make_adapter, unfit
 from tta.runtime.model import Model
 from tta.runtime.outcome import Counts, Outcome
 from tta.runtime.preprocess import build
@@ -74,6 +74,8 @@ class Stream:
                 f"{self.adapter!r} runs a step of its own"
             )
         looked_at = min(self.batch, KEPT) if self.every else self.batch
+        check_coupling(self.method, bundle, looked_at)
+        self.fewest = fewest(self.method, bundle)
         self.guard = (
             Governor(manifest, self.model.calibration, guard, looked_at)
             if isinstance(guard, str)
@@ -324,7 +326,9 @@ __all__ = [
     "Outcome",
     "Step",
     "Stream",
+    "check_coupling",
     "check_needs",
+    "fewest",
     "make_adapter",
     "prediction",
     "unfit",

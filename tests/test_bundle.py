@@ -189,6 +189,7 @@ OPEN = {  # what may hold anything of its type
     "labels": list,
     "provides": list,
     "zero_gradient": list,
+    "batch_coupled": dict,
     "provenance": dict,
     "layers": dict,
     "ep_profiles": dict,
@@ -216,6 +217,7 @@ def _wrong_inside(key, junk):
     if isinstance(junk, list):
         return any(not isinstance(item, str) for item in junk)
     inside = {"thresholds": (int, float), "layers": str, "ep_profiles": str, "defaults": dict}
+    inside["batch_coupled"] = int
     kinds = inside.get(key, list if key == "external" else object)
     return isinstance(junk, dict) and any(not isinstance(v, kinds) for v in junk.values())
 

@@ -95,3 +95,19 @@ def test_a_slot_that_was_zero(bundle, source):
     assert not bundle.source_slots["features.shift"].any()
     state = source.child({"features.shift": np.ones(64, np.float32)})
     assert re.search(r"^  features.shift +was zero$", describe_state(bundle, state), re.M)
+
+
+@pytest.mark.parametrize(
+    ("coupled", "said"),
+    [
+        ({}, "1 frame or more: no layer's statistics mix samples"),
+        ({"norm": 784}, "1 frame or more: statistics of 1 layers mix samples, norm with fewest"),
+        (
+            {"norm": 9, "stages.0.bn1": 1},
+            "3 frames or more: statistics of 2 layers mix samples, stages",
+        ),
+        ({"norm": -1}, "1 frame or more: statistics of 1 layers mix samples\n"),
+    ],
+)
+def test_how_many_frames_a_step_takes(bundle, coupled, said):
+    assert f"\nbatch       a step takes {said}" in describe(edited(bundle, batch_coupled=coupled))

@@ -83,6 +83,7 @@ def export(given: argparse.Namespace) -> None:
 def _inspect(p: argparse.ArgumentParser) -> None:
     p.add_argument("bundle")
     p.add_argument("--json", action="store_true", help="the manifest itself")
+    p.add_argument("--diagram", metavar="FILE", help="draw it as SVG (needs the extra export)")
     p.set_defaults(action=inspect)
 
 
@@ -92,6 +93,11 @@ def inspect(given: argparse.Namespace) -> None:
     from tta.inspection import describe
 
     bundle = Bundle(given.bundle)
+    if given.diagram:
+        from tta.inspection import draw
+
+        print(f"{draw(bundle, given.diagram)}: {bundle.manifest.name} as a diagram")
+        return
     print(bundle.manifest.to_json() if given.json else describe(bundle), end="")
 
 

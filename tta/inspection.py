@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 
 from tta.bundle import Bundle
+from tta.errors import TtaError
+from tta.manifest import Manifest, fewest_frames
 from tta.moments import layer_moments, symmetric_kl
 from tta.records import State, content_hash
+from tta.runtime.extra import load_extra
 
 
 def describe(bundle: Bundle) -> str:
@@ -38,6 +43,7 @@ def describe(bundle: Bundle) -> str:
             + ", ".join(f"{s.name[len(layer) + 1 :]} {_shape(s.shape)}" for s in own)
         )
     lines.append("")
+    lines.append(f"batch       {_batch(m)}")
     if m.zero_gradient:
         lines.append(f"no gradient under batch statistics: {', '.join(m.zero_gradient)}")
     if m.defaults:
@@ -80,6 +86,46 @@ def describe_state(bundle: Bundle, state: State) -> str:
         if new_moments and old_moments:
             lines.append(f"  {layer:42}{symmetric_kl(new_moments, old_moments):>15.3f}")
     return "\n".join(lines) + "\n"
+
+
+def draw(bundle: Bundle, target: str | Path) -> Path:
+    """Write the bundle's neural circuit diagram as SVG; see ``tta.export.diagram``.
+
+    Raises:
+        MissingExtraError: what reads ONNX graphs is not installed; a device does without.
+        TtaError: the file cannot be written.
+    """
+    path = Path(target)
+    if path.suffix != ".svg":
+        raise TtaError(
+            f"a diagram is an SVG file: name one that ends in .svg instead of {path.name!r}"
+        )
+    if not path.resolve().parent.is_dir():
+        raise TtaError(f"cannot write {path}: there is no folder {path.parent}")
+    for module in ("onnx", "onnx_ir"):
+        load_extra("export", "a diagram", module)
+    diagram = importlib.import_module(
+        "tta.export.diagram"
+    )  # by name, so that a device never needs it
+    try:
+        path.write_text(diagram.diagram(bundle), encoding="utf-8")
+    except OSError as error:
+        raise TtaError(f"cannot write {path}: {error.strerror}") from error
+    return path
+
+
+def _batch(m: Manifest) -> str:
+    """From how many frames on batch statistics make sense, and why."""
+    if not m.batch_coupled:
+        return "a step takes 1 frame or more: no layer's statistics mix samples"
+    closed = {layer: n for layer, n in m.batch_coupled.items() if n > 0}
+    least = min(closed, key=lambda layer: closed[layer], default="")
+    fewest = f", {least} with fewest values a channel: {closed[least]} a frame" if closed else ""
+    frames = fewest_frames(m)
+    return (
+        f"a step takes {frames} frame{'s'[: frames > 1]} or more: "
+        f"statistics of {len(m.batch_coupled)} layers mix samples{fewest}"
+    )
 
 
 def _shape(shape: tuple[int, ...]) -> str:

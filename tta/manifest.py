@@ -17,6 +17,8 @@ layers          kind by layer name: ``batch_norm``, ``layer_norm``, ``hebbian``,
 provides        graphs beside ``infer``: ``batch``, ``step/entropy``, ...
 external        by graph, the names of the initializers that lie in ``weights.safetensors``
 zero_gradient   slots whose gradient is zero under batch statistics; the graphs mask them there
+batch_coupled   layers whose statistics mix samples: values a channel there that one frame gives, -1 if
+                it depends on the frame
 defaults        options by adapter name, found at export
 thresholds      calibrated thresholds by metric
 ep_profiles     how slots reach the session, by execution provider (``cpu``, ``tensorrt``, ...): ``refold``,
@@ -41,6 +43,7 @@ from tta.records import Role, Slot
 
 SCHEMA = 1
 PROFILES = ("refold", "inputs", "affine")
+FEWEST_VALUES = 3  # a channel, behind batch statistics; see ``fewest_frames``
 LARGEST = 1e300  # json reads 1e400 as infinity
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FORMS: Mapping[str, Any] = {  # [x] is a list of x, {...: x} an object of x under any keys
@@ -57,6 +60,7 @@ _FORMS: Mapping[str, Any] = {  # [x] is a list of x, {...: x} an object of x und
     "provides": [str],
     "external": {...: [str]},
     "zero_gradient": [str],
+    "batch_coupled": {...: int},
     "defaults": {...: {...: object}},
     "thresholds": {...: float},
     "ep_profiles": {...: str},
@@ -95,6 +99,7 @@ class Manifest:
     provides: tuple[str, ...]
     external: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     zero_gradient: tuple[str, ...] = ()
+    batch_coupled: Mapping[str, int] = field(default_factory=dict)
     defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     thresholds: Mapping[str, float] = field(default_factory=dict)
     ep_profiles: Mapping[str, str] = field(default_factory=dict)
@@ -156,6 +161,8 @@ class Manifest:
             raise BundleError(
                 f"slots {bad} have a role that this tta does not know: upgrade tta-edge"
             )
+        if bad := [k for k, n in self.batch_coupled.items() if n < 1 and n != -1]:
+            raise BundleError(f"batch_coupled has no number of values for {bad[0]!r}; export again")
         if self.primary not in self.outputs:
             raise BundleError(f"the primary output {self.primary!r} is not among the outputs")
         for provider, profile in self.ep_profiles.items():
@@ -172,6 +179,18 @@ class Manifest:
                 raise BundleError(f"file name {name!r} leaves the bundle's folder; do not trust it")
             if not _SHA256.fullmatch(digest):
                 raise BundleError(f"file {name!r} has no valid sha256 in the manifest")
+
+
+def fewest_frames(manifest: Manifest) -> int:
+    """Frames a batch must hold before its statistics alone can normalize every layer.
+
+    Mean and variance take two of the M values that a channel has in a batch: with M = 1 the variance is
+    0 and the layer puts out its bias whatever comes in, with M = 2 it puts out ±1, a sign and no more.
+    So M = frames·(values a frame) must be ``FEWEST_VALUES`` = 3 at least, in every layer whose
+    statistics mix samples; layers with an open number of values do not count.
+    """
+    values = [n for n in manifest.batch_coupled.values() if n > 0]
+    return max((-(-FEWEST_VALUES // n) for n in values), default=1)
 
 
 def _fits(value: Any, form: Any) -> bool:

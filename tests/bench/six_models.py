@@ -88,7 +88,7 @@ def measured(out: Path, model: str, quick: bool) -> dict[str, Any]:
     if path is None:
         return {"error": why}
     others, missing = [], {}
-    for layers in LAYERS:
+    for layers in LAYERS if model in PACED else LAYERS[:1]:
         other, why = exported(bundles, model, layers)
         if other is None:
             missing[layers] = why

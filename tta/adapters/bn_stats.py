@@ -45,6 +45,7 @@ class BnStats:
         if not 0 < momentum <= 1:
             raise TtaError(f"momentum is a share in 0..1 above 0, but is {momentum}")
         self.alpha, self.prior, self.momentum = alpha, prior, momentum
+        self.couples = self.share(1) == 1  # with less, some of the source's variance is left
 
     def init(self, manifest: Manifest, slots: Mapping[str, Array]) -> State:
         """The source state; source statistics are remembered, since the slots will move."""

@@ -16,6 +16,7 @@ class NoAdaptation:
     """
 
     needs = frozenset({"batch"})
+    couples = False
 
     def init(self, manifest: Manifest, slots: Mapping[str, Array]) -> State:
         """The source state."""
