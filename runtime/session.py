@@ -137,6 +137,7 @@ class AdaptSession:
     def __init__(self, bundle: Bundle, threads: int = 1) -> None:
         self._bundle, self._threads = bundle, threads
         self._sessions: dict[str, ort.InferenceSession] = {}
+        self._names: dict[str, tuple[list[str], list[str]]] = {}
         self._weights: Mapping[str, Array] | None = None
         self._slots = {s.name for s in bundle.manifest.slots}
         temperatures = bundle.manifest.defaults.get("nhl", {}).get("t_invert", {})
@@ -159,9 +160,12 @@ class AdaptSession:
                 self._weights = mapped(_weights(self._bundle))
             wanted, values = _external(self._bundle, graph, self._weights)
             made.add_external_initializers(list(wanted), values)
-            self._sessions[graph] = ort.InferenceSession(
-                str(path), made, providers=["CPUExecutionProvider"]
+            opened = ort.InferenceSession(str(path), made, providers=["CPUExecutionProvider"])
+            self._names[graph] = (  # asked for once: there may be hundreds
+                [i.name for i in opened.get_inputs()],
+                [o.name for o in opened.get_outputs()],
             )
+            self._sessions[graph] = opened
         return self._sessions[graph]
 
     def run(self, graph: str, batch: Array, slots: Mapping[str, Array], **inputs: Any) -> Step:
@@ -172,13 +176,13 @@ class AdaptSession:
             TtaError: the graph does not know one of the inputs.
         """
         session = self.session(graph)
+        arguments, results = self._names[graph]
         spec = self._bundle.manifest.input
         check_batch(batch, spec.sample, spec.dtype)
         feed: dict[str, Array] = {spec.name: batch}
         given = dict(inputs)
         common = given.pop("t_invert", None)
-        for argument in session.get_inputs():
-            name = argument.name
+        for name in arguments:
             if name == spec.name:
                 continue
             if name in self._slots:
@@ -195,8 +199,7 @@ class AdaptSession:
         for name in given:
             if name not in _INPUT_DEFAULTS and name != "sample_weight":
                 raise TtaError(f"graph {graph!r} has no input {name!r}")
-        names = [o.name for o in session.get_outputs()]
-        return _step(dict(zip(names, session.run(names, feed))))
+        return _step(dict(zip(results, session.run(results, feed))))
 
 
 @functools.cache
