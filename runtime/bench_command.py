@@ -32,7 +32,7 @@ def bench_command(given: argparse.Namespace) -> None:
     words = {
         f.name: getattr(given, f.name)
         for f in fields(Setting)
-        if f.name not in ("vs", "cpus", "starts")
+        if f.name not in ("vs", "cpus", "starts", "paced_commit_s")
     }
     setting = Setting(**words, cpus=cpus, vs=given.vs[1] if given.vs else "")
     found = bench(Bundle(given.bundle), setting, [Bundle(path) for path in given.others])

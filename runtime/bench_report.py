@@ -25,6 +25,7 @@ class Setting:
         duty: share of the time for inline adaptation.
         every: sampling of statistics, 0 for none.
         commit_s: seconds between two commits of the sampling candidate.
+        paced_commit_s: the same for the paced one.
         steps: steps that are timed.
         starts: processes whose start is timed, beside torch.
         swaps: sessions swapped for the memory figures.
@@ -40,7 +41,8 @@ class Setting:
     threads: int = 0
     duty: float = 0.1
     every: int = 8
-    commit_s: float = 7.5
+    commit_s: float = 15.0
+    paced_commit_s: float = 7.5
     steps: int = 7
     starts: int = 3
     swaps: int = 20

@@ -235,7 +235,7 @@ def _bench(p: argparse.ArgumentParser) -> None:
         "--every", type=_whole(0), default=8, help="frames a sample of statistics (default 8)"
     )
     p.add_argument(
-        "--commit-s", type=float, default=7.5, help="seconds between commits (default 7.5)"
+        "--commit-s", type=float, default=15.0, help="seconds between commits (default 15)"
     )
     p.add_argument("--steps", type=_whole(1), default=7, help="steps timed (default 7)")
     p.add_argument("--swaps", type=_whole(1), default=20, help="swaps for memory (default 20)")
