@@ -74,6 +74,7 @@ def to_bundle(
     hebbian: Sequence[str] | None = None,
     layers: Layers = "all",
     constant_statistics: bool = False,
+    recompute: bool = False,
     objectives: Sequence[str] = ("entropy", "nhl"),
     task: str = "classify",
     name: str | None = None,
@@ -98,6 +99,7 @@ def to_bundle(
             others stay as they are, and the default Hebbian layer only where its norm adapts.
         constant_statistics: whether gradients take batch statistics for constants: faster, and no
             longer exact.
+        recompute: whether the way back computes every second norm's input again: slower, and less memory.
         objectives: step graphs to build: those that the adapters of these names ask for.
         task: ``classify``, ``regress`` or ``embed``; entropy objectives need ``classify``.
         name: model name; default the class name.
@@ -147,7 +149,12 @@ def to_bundle(
     graphs |= profile_graphs(lifted, ep)
     for graph, (objective, with_change) in functions.items():
         graphs[graph] = step_graph(
-            lifted, graph.removeprefix("step/"), objective, with_change, constant_statistics
+            lifted,
+            graph.removeprefix("step/"),
+            objective,
+            with_change,
+            constant_statistics,
+            recompute,
         )
 
     _check_classes(lifted, task, labels)

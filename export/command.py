@@ -51,6 +51,8 @@ def export_command(given: argparse.Namespace) -> None:
         options["layers"] = given.layers
     if given.constant_statistics:
         options["constant_statistics"] = True
+    if given.recompute:
+        options["recompute"] = True
     if given.objectives:
         options["objectives"] = given.objectives.split(",")
     if given.ep:

@@ -43,6 +43,7 @@ class _Statistics(Forward):
     products: dict[ir.Node, Norm] = field(init=False)  # convolutions computed with their norm
     folds: dict[ir.Node, Norm] = field(init=False)  # convolutions that take a fixed norm in
     constant: bool = False  # whether the gradient takes batch statistics for constants
+    recompute: bool = False  # whether the way back computes every second norm's input again
 
     def __post_init__(self) -> None:
         self.products = pointwise.products(self.lifted)
@@ -106,6 +107,7 @@ class _Statistics(Forward):
             samples = self.env[self.lifted.input]
             self.shared[kind] = layer.Shared(self.op, norms, self.slot, self._share(), samples)
             self.shared[kind].constant = self.constant
+            self.shared[kind].recompute = self.recompute
         return self.shared[kind]
 
     def emit(self, node: ir.Node, inputs: Sequence[ir.Value | None]) -> Sequence[ir.Value]:
@@ -192,18 +194,20 @@ def step_graph(
     objective: Objective,
     hebbian: bool = False,
     constant_statistics: bool = False,
+    recompute: bool = False,
 ) -> ir.Model:
     """``step/<name>.onnx``: the batch graph with objective, gradients and Hebbian change.
 
     The gradients are those of (1/N)·Σ w_i·ℓ_i with the sample weights w and the objective ℓ. With
     ``constant_statistics`` they take batch means and variances for constants, which leaves out a pass or two
-    a layer and is no longer the gradient of the objective at α > 0.
+    a layer and is no longer the gradient of the objective at α > 0. With ``recompute`` the way back computes
+    every second norm's input again instead of keeping it, see ``export/optimize/recompute.py``.
 
     Raises:
         NoGradientError: an operator between a layer and the objective has no gradient rule; the
             message names the node and the layers that could still be adapted.
     """
-    forward = _Statistics(lifted, constant=constant_statistics)
+    forward = _Statistics(lifted, constant=constant_statistics, recompute=recompute)
     op = forward.op
     if hebbian:
         forward.plasticity = Plasticity(

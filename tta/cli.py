@@ -66,6 +66,11 @@ def _export(p: argparse.ArgumentParser) -> None:
         action="store_true",
         help="gradients take batch statistics for constants: a faster step, no longer exact",
     )
+    p.add_argument(
+        "--recompute",
+        action="store_true",
+        help="a step computes every second norm's input again: less memory, more time",
+    )
     p.add_argument("--objectives", help="step graphs to build (default entropy,nhl)")
     p.add_argument("--ep", help="how slots reach a provider, as cpu:refold,tensorrt:affine")
     p.add_argument("--overwrite", action="store_true", help="replace an existing bundle")

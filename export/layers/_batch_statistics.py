@@ -15,7 +15,7 @@ TINY = np.float32(1e-12)
 
 
 class Backward(NamedTuple):
-    """A layer's vectors ``(C,)`` on the way back: a = scale·r, -α/M·r², r/a and 1/a."""
+    """A layer's vectors ``(C,)`` on the way back: a = scale·r, -α/M·r², 1/scale and 1/a."""
 
     a: ir.Value
     slope: ir.Value
@@ -48,6 +48,8 @@ class BatchStatistics:
     ) -> None:
         self._op, self._alpha = op, alpha
         self.constant = False  # whether adjoints take the statistics for constants
+        self.recompute = False  # whether adjoints compute every second input again
+        self.dropped: set[ir.Value] = set()  # inputs that they do not keep
         self._norms = {norm.name: norm for norm in norms}
         self._variances: dict[str, tuple[ir.Value, ir.Value]] = {}
         self._backward: dict[str, Backward] = {}
@@ -124,7 +126,7 @@ class BatchStatistics:
     def backward(self, norm: Norm) -> Backward:
         """What a layer's adjoint needs; made for all layers at once when the first of them asks.
 
-        Each layer's a is kept off zero by ``TINY``, so that sums over a·dz can be divided by it.
+        Each scale is kept off zero by ``TINY``, so that sums over a·dz can be divided by a.
         """
         if not self._backward:
             op, names = self._op, list(self._variances)
@@ -133,11 +135,11 @@ class BatchStatistics:
                 op.Concat(*(self._variances[name][k] for name in names), axis=0) for k in (0, 1)
             )
             r = op.Reciprocal(op.Sqrt(variances))
-            exact = op.Mul(scales, r)
-            zero = op.Cast(op.Less(op.Abs(exact), TINY), to=ir.DataType.FLOAT.value)
-            a = op.Add(exact, op.Mul(zero, 2 * TINY))
-            inverse = op.Reciprocal(a)
-            vectors = (a, self._shared_out(op.Mul(r, r), names), op.Mul(r, inverse), inverse)
+            zero = op.Cast(op.Less(op.Abs(scales), TINY), to=ir.DataType.FLOAT.value)
+            gains = op.Add(scales, op.Mul(zero, 2 * TINY))
+            a = op.Mul(gains, r)
+            slope = self._shared_out(op.Mul(r, r), names)
+            vectors = (a, slope, op.Reciprocal(gains), op.Reciprocal(a))
             parts = [self._split(v, sizes) for v in vectors]
             self._backward = {name: Backward(*p) for name, *p in zip(names, *parts)}
         return self._backward[norm.name]

@@ -19,6 +19,7 @@ from tta.export.layers import (
 )
 from tta.export.layers._batch_statistics import BatchStatistics
 from tta.export.operators import Operators, dims, rank
+from tta.export.optimize.recompute import again, chain
 from tta.export.optimize.scaled_mask import scaled
 from tta.export.tape import Cotangents, Record
 from tta.records import Role
@@ -85,7 +86,7 @@ class BatchNorm:
         centre, z = batch_mean, x
         mean = op.Add(mean_part, op.Mul(alpha, batch_mean))
         if small := _is_small(x):
-            z = op.Sub(x, along(op, batch_mean, x, 1))
+            z = _centred(op, x, batch_mean)
             mean = op.Sub(mean, batch_mean)
             centre = op.constant(np.zeros(norm.slots["scale"].shape, np.float32))
         square = op.Mul(z, z) if small else op.Mul(_flat(op, x), _flat(op, x))
@@ -96,6 +97,11 @@ class BatchNorm:
         scale, bias = slots["scale"], slots["bias"]
         y = op.BatchNormalization(z, scale, bias, mean, var, epsilon=0.0)
         shared.remember(norm, scale, var)
+        steps = chain(x) if shared.recompute else []
+        if steps and steps[0].inputs[0] in shared.dropped:
+            steps = []
+        if steps:
+            shared.dropped.add(x)
 
         def adjoint(op: Operators, node: Record, dys: Cotangents) -> Cotangents:
             """Gradients of x, scale and bias; the formulas stand beside the lines.
@@ -106,9 +112,11 @@ class BatchNorm:
             assert dy is not None
             axes = channel_axes(x, 1)
             vectors = shared.backward(norm)
+            back = again(op, steps, dy) if steps else x
+            kept = back if not small else z if not steps else _centred(op, back, batch_mean)
             ady = scaled(op, dy, vectors.a)
             sum_ady = op.ReduceSum(ady, axes, keepdims=0)
-            sum_adyz = op.ReduceSum(op.Mul(ady, z), axes, keepdims=0)
+            sum_adyz = op.ReduceSum(op.Mul(ady, kept), axes, keepdims=0)
             u = op.Sub(sum_adyz, op.Mul(mean, sum_ady))  # a·Σ dy·(x - μ)
             # dL/dscale = r·Σ dy·(x - μ) and dL/dbias = Σ dy
             dscale, dbias = op.Mul(vectors.ratio, u), op.Mul(vectors.inverse, sum_ady)
@@ -122,7 +130,7 @@ class BatchNorm:
             c = op.Mul(share, sum_ady)
             # dx = a·dy + b·d + c, the affine of d in one pass
             one = np.ones(norm.slots["scale"].shape, np.float32)
-            affine = op.BatchNormalization(z, b, c, centre, one, epsilon=0.0)
+            affine = op.BatchNormalization(kept, b, c, centre, one, epsilon=0.0)
             return [op.Add(ady, affine), dscale, dbias]
 
         record = Record("tta::AdaptiveNorm", norm.name, [x, scale, bias], [y], {}, adjoint)
@@ -147,6 +155,10 @@ class BatchNorm:
 
 
 SMALL_MAP = 64  # positions up to which a layer's input is centred
+
+
+def _centred(op: Operators, x: ir.Value, mean: ir.Value) -> ir.Value:
+    return op.Sub(x, along(op, mean, x, 1))
 
 
 def _flat(op: Operators, x: ir.Value) -> ir.Value:

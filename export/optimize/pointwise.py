@@ -6,12 +6,12 @@ For u = W x + b0, W ``(C, K)``, x ``(N, K, ...)`` with mean m and covariance Σ 
 
 so the statistics are known before u is, the norm goes into the convolution's weights,
 
-    y = (a·W)(x - m) + β + a·(mean(u) - μ),    a = γ/√(σ² + ε),
+    y = (a·W)(x - x0) + β + a·(W x0 + b0 - μ),    a = γ/√(σ² + ε),
 
-and u is never written. With dz = dL/dy, M values a channel and G = Σ dz (x - m)ᵀ ``(C, K)``:
+and u is never written. With dz = dL/dy, M values a channel and G = Σ dz (x - x0)ᵀ ``(C, K)``:
 
     dβ = Σ dz
-    dγ = (q + (mean(u) - μ)·dβ)/√(σ² + ε),    q = Σ dz·(u - mean(u)) = rowsum(W ⊙ G)
+    dγ = (rowsum(W ⊙ G) + (W x0 + b0 - μ)·dβ)/√(σ² + ε)
     dx = Wᵀ(a·dz) + (Wᵀ diag(b) W)(x - m) + Wᵀ c,
     b = -(α/M)·a·dγ/√(σ² + ε),    c = -(α/M)·a·dβ
 
@@ -19,6 +19,9 @@ which is the gradient of Ioffe & Szegedy ("Batch normalization", ICML 2015, sect
 du = a·dz + b·(u - mean(u)) + c put through Wᵀ. A convolution that widens, as in an inverted residual block,
 thus costs passes over its narrow input and two matrix products, where the plain way takes some nine passes
 over its wide output.
+
+Second moments are taken about a constant x0, the input that the layer's source mean came from, so that they
+cancel only far from the source.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ from collections.abc import Mapping
 import numpy as np
 import onnx_ir as ir
 
-from tta.export.layers import Norm, Statistics, along, attribute, vector
+from tta.export.layers import Norm, Statistics, Vector, along, attribute, vector
 from tta.export.layers._batch_statistics import BatchStatistics
 from tta.export.lift import Lifted
 from tta.export.operators import Operators, dims
@@ -68,6 +71,17 @@ def _suits(node: ir.Node) -> bool:
     return plain and c >= WIDENS * k and k <= MOST_INPUTS
 
 
+def _origin(node: ir.Node, norm: Norm) -> tuple[Vector, Vector]:
+    """The constant x0 ``(K,)`` with W x0 + b0 ≈ the norm's source mean, and W x0 + b0 less that mean."""
+    weight = vector(node.inputs[1])
+    assert weight is not None
+    w = weight.reshape(len(weight), -1).astype(np.float64)
+    bias = vector(node.inputs[2]) if len(node.inputs) > 2 else None
+    wanted = norm.slots["mean"].astype(np.float64) - (0 if bias is None else bias)
+    start = np.linalg.lstsq(w, wanted, rcond=None)[0].astype(np.float32)
+    return start, (w @ start - wanted).astype(np.float32)
+
+
 def forward(
     op: Operators,
     node: ir.Node,
@@ -94,16 +108,16 @@ def forward(
     w = op.Reshape(weight, [c, k])
     axes = [0, *range(2, len(dims(x)))]
     n = shared.count(norm, x)
-    middle = op.ReduceMean(x, axes, keepdims=0)
-    xc = op.Sub(x, along(op, middle, x, 1))
-    flat = op.Reshape(xc, [0, k, -1])
+    start, offset = _origin(node, norm)
+    xs = op.Sub(x, along(op, op.constant(start), x, 1))
+    middle = op.ReduceMean(xs, axes, keepdims=0)  # m - x0
+    flat = op.Reshape(xs, [0, k, -1])
     columns = op.Transpose(flat, perm=[0, 2, 1])
-    scatter = op.ReduceSum(op.MatMul(flat, columns), [0], keepdims=0)  # M·Σ
-    spread = op.ReduceSum(op.Mul(op.MatMul(w, scatter), w), [1], keepdims=0)
-    batch_var = op.Relu(op.Div(spread, n))  # rounding must not take it below 0
-    given = vector(node.inputs[2]) if len(node.inputs) > 2 else None
-    offset = (0 if given is None else given) - norm.slots["mean"]
-    batch_mean = op.Add(op.MatMul(w, middle), op.constant(offset.astype(np.float32)))
+    scatter = op.ReduceSum(op.MatMul(flat, columns), [0], keepdims=0)
+    covariance = op.Sub(op.Div(scatter, n), op.Mul(op.Unsqueeze(middle, [1]), middle))
+    spread = op.ReduceSum(op.Mul(op.MatMul(w, covariance), w), [1], keepdims=0)
+    batch_var = op.Relu(spread)  # rounding must not take it below 0
+    batch_mean = op.Add(op.MatMul(w, middle), op.constant(offset))  # less the source mean
     mean_part, var_part = shared.part(norm)
     mean = op.Add(mean_part, op.Mul(alpha, batch_mean))
     var = op.Add(var_part, op.Mul(alpha, batch_var))  # with epsilon in it
@@ -111,8 +125,7 @@ def forward(
     shared.remember(norm, scale, var)
     a = op.Div(scale, op.Sqrt(var))
     scaled_weight = op.Reshape(op.Mul(w, op.Unsqueeze(a, [1])), [c, k, *ones])
-    gap = op.Sub(batch_mean, mean)
-    y = op.Conv(xc, scaled_weight, op.Add(bias, op.Mul(a, gap)))
+    y = op.Conv(xs, scaled_weight, op.Add(bias, op.Mul(a, op.Sub(op.constant(offset), mean))))
 
     def adjoint(op: Operators, record: Record, dys: Cotangents) -> Cotangents:
         """Gradients of x, scale and bias by the formulas above, every sum over a·dz."""
@@ -122,8 +135,9 @@ def forward(
         adz = scaled(op, dz, vectors.a)
         sum_adz = op.ReduceSum(adz, axes, keepdims=0)
         gram = op.ReduceSum(op.MatMul(op.Reshape(adz, [0, c, -1]), columns), [0], keepdims=0)
-        q = op.ReduceSum(op.Mul(w, gram), [1], keepdims=0)
-        u = op.Add(q, op.Mul(gap, sum_adz))
+        # rowsum(W ⊙ Σ a·dz (x - x0)ᵀ) = Σ a·dz·(u - W x0 - b0)
+        along_w = op.ReduceSum(op.Mul(w, gram), [1], keepdims=0)
+        u = op.Add(along_w, op.Mul(op.Sub(op.constant(offset), mean), sum_adz))
         dscale, dbias = op.Mul(vectors.ratio, u), op.Mul(vectors.inverse, sum_adz)
         if not record.active[0]:
             return [None, dscale, dbias]
@@ -131,11 +145,11 @@ def forward(
         direct = op.Conv(adz, unblocked.kernel(op, turned, alpha, [k, c, *ones]))
         if shared.constant:
             return [direct, dscale, dbias]
-        slope = op.Mul(vectors.slope, u)
-        mixed = op.MatMul(turned, op.Mul(w, op.Unsqueeze(slope, [1])))
+        mixed = op.MatMul(turned, op.Mul(w, op.Unsqueeze(op.Mul(vectors.slope, u), [1])))
         constant = op.MatMul(turned, op.Mul(shared.share(n), sum_adz))
-        rest = op.Conv(xc, op.Reshape(mixed, [k, k, *ones]), constant)
-        return [op.Add(direct, rest), dscale, dbias]
+        rest = op.Sub(constant, op.MatMul(mixed, middle))
+        through = op.Conv(xs, op.Reshape(mixed, [k, k, *ones]), rest)
+        return [op.Add(direct, through), dscale, dbias]
 
     record = Record("tta::AdaptiveNorm", norm.name, [x, scale, bias], [y], {}, adjoint)
     return record, Statistics(batch_mean, batch_var, n)

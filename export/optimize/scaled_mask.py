@@ -35,19 +35,18 @@ def scaled(op: Operators, dz: ir.Value, a: ir.Value) -> ir.Value:
             mask = None if factor is None else _mask(factor)
             if mask is not None and dy is not None:
                 byte = op.Cast(mask, to=_BYTE)
-                return op.Mul(dy, op.DequantizeLinear(byte, _after(op, a, dy), axis=1))
+                known = [d for d in dims(dy)[1:] if isinstance(d, int)]
+                late = a if math.prod(known) < LARGE else after(op, a, dy)
+                return op.Mul(dy, op.DequantizeLinear(byte, late, axis=1))
     return op.Mul(dz, along(op, a, dz, 1))
 
 
-def _after(op: Operators, a: ir.Value, dy: ir.Value) -> ir.Value:
-    """a, but not before dy is there, where the map is large.
+def after(op: Operators, a: ir.Value, dy: ir.Value) -> ir.Value:
+    """The vector a, but not before dy is there.
 
-    Everything else that the float mask needs is known early, and onnxruntime would write it then, to read
-    it back from memory much later.
+    Everything else that a float mask needs is known early, and onnxruntime would write it then, to read it
+    back from memory much later.
     """
-    known = [d for d in dims(dy)[1:] if isinstance(d, int)]
-    if math.prod(known) < LARGE:
-        return a
     n = rank(dy)
     corner = op.Slice(dy, [0] * n, [1] * n, list(range(n)))
     return op.Add(a, op.Mul(op.Reshape(corner, [1]), 0.0))

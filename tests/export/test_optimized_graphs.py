@@ -131,12 +131,12 @@ def statistics(net, x):
     return found
 
 
-@pytest.mark.parametrize("constant", [False, True])
+@pytest.mark.parametrize("option", ["", "constant_statistics", "recompute"])
 @pytest.mark.parametrize("activation", [nn.ReLU6, nn.ReLU, nn.Identity, nn.Hardtanh])
-def test_the_passes_agree_with_torch(activation, constant, tmp_path):
+def test_the_passes_agree_with_torch(activation, option, tmp_path):
     """``to_bundle`` compares every gradient at N = 1, 2, 8 and three alphas; here also the moments."""
     net, example = prepared(lambda: Inverted(activation), (3, 16, 16), 0)
-    options = {"hebbian": (), "constant_statistics": constant, "objectives": ("entropy",)}
+    options = {"hebbian": (), "objectives": ("entropy",), **({option: True} if option else {})}
     made = to_bundle(net, example, tmp_path / "inverted.tta", **options)
     assert all(check.accepted == "tolerance" for check in made.checks), made.checks
     step = AdaptSession(made.bundle).run(
@@ -175,6 +175,15 @@ def test_masks_are_taken_on_the_way_forward():
     ]
     assert len(compared) == 6
     assert all(order[node.name] < loss for node in compared)
+
+
+def test_recomputation_keeps_every_second_input():
+    """The depthwise norm's input is made again from the widening convolution's narrow input."""
+    net, example = prepared(Inverted, (3, 16, 16), 0)
+    plain, _ = graph(net, example)
+    lean, _ = graph(net, example, recompute=True)
+    assert kinds(lean)["Conv"] == kinds(plain)["Conv"] + 2  # the widening one and the depthwise one
+    assert kinds(lean)["Clip"] == kinds(plain)["Clip"] + 1
 
 
 def test_dead_nodes_are_dropped():

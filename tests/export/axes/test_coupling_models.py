@@ -13,9 +13,6 @@ MODELS = (
     *("norms:factory", "norms:layer", "norms:group", "norms:instance", "norms:rms"),
     *("mobilenet_v2:factory", "vit:factory", "vit:mean_pool"),
 )
-# A pointwise convolution may be centred by its batch mean m: conv(x - m) + W·m. With alpha = 0 the two cancel
-# through a matrix product, which the pass does not follow: there it may say mixed where numbers do not.
-CENTRED = ("mobilenet_v2:factory",)
 FAINT = 1e-12
 STEERED = {"alpha": 0.7, "eta": 0.5, "anti": 1.0, "max_norm": 1.0}
 
@@ -78,7 +75,6 @@ def test_static_answer_is_the_numeric_one(name):
             key: (found[key].state, found[key].names(), difference)
             for key, difference in different.items()
             if numeric.verdict(difference, found[key]) != found[key].state
-            and not (name in CENTRED and known and found[key].state == "mixed")
         }
         assert not wrong, f"{graph} {known}: {len(wrong)} of {len(different)} tensors"
 
@@ -94,7 +90,7 @@ def test_the_manifest_says_which_layers_mix(name):
     model = read(bundle(name).graph("batch"))
     expected = "mixed" if manifest.batch_coupled else "broadcast"
     assert labels(model)[primary].state == expected
-    if manifest.batch_coupled and name not in CENTRED:
+    if manifest.batch_coupled:
         assert labels(model, {"alpha": 0.0})[primary].state == "broadcast"
     assert labels(read(bundle(name).graph("infer")))[primary].state == "broadcast"
 
