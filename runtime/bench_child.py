@@ -122,13 +122,10 @@ class Adapting:
         return None if self._regime is None else self._regime.turn(stream, self._clock())
 
     def rest(self) -> dict[str, float]:
-        """Settle what is under way, and say what has been learned so far."""
+        """Say what has been learned so far, and wait for the round under way, which counts for later."""
         self._worked_s += time.perf_counter() - self._since_s
-        if self._regime_name == "worker" and self._regime is not None:
-            self._regime.finish([self.stream])
-            self._regime = None
         counts = self.stream.counts
-        return {
+        said = {
             "rounds": counts.commits + counts.holds + counts.rollbacks + counts.stale,
             "commits": counts.commits,
             "dropped": counts.dropped,
@@ -138,6 +135,14 @@ class Adapting:
             "spent_s": getattr(self._regime, "spent_s", 0.0),
             "worked_s": self._worked_s,
         }
+        if hasattr(self._regime, "settle"):
+            self._regime.settle([self.stream])
+        return said
+
+    def end(self) -> None:
+        """End what runs beside."""
+        if self._regime is not None:
+            self._regime.finish([self.stream])
 
     def step(self, batch: Any) -> None:
         """One step of the method, neither verified nor committed."""
@@ -179,8 +184,8 @@ def listen(made: Any, inputs: Any, batch: int) -> None:
         command = json.loads(line)
         what = command.pop("do")
         if what == "end":
-            if hasattr(made, "rest"):
-                made.rest()
+            if hasattr(made, "end"):
+                made.end()
             return
         print(json.dumps(_COMMANDS[what](made, inputs, batch, **command)), flush=True)
 

@@ -59,18 +59,22 @@ class Worker:
     def finish(self, streams: Sequence[Stream]) -> None:
         """Wait for what is under way, and for the round that is due after it, and end the threads."""
         try:
-            for _ in range(2):
-                for stream in streams:
-                    self.turn(stream, math.inf)
-                for stream in streams:
-                    if id(stream) in self._rounds:
-                        self._settle(stream)
+            self.settle(streams)
+            for stream in streams:
+                self.turn(stream, math.inf)
+            self.settle(streams)
         finally:
             self._thread.shutdown(wait=True, cancel_futures=True)
             self._builder.shutdown(wait=True)
             for stream in streams:
                 stream.model.builder = None
             sys.setswitchinterval(self._switch_s)
+
+    def settle(self, streams: Sequence[Stream]) -> None:
+        """Wait for what is under way, and settle it."""
+        for stream in streams:
+            if id(stream) in self._rounds:
+                self._settle(stream)
 
     def _settle(self, stream: Stream) -> Decision | None:
         outcome = self._rounds.pop(id(stream)).result()
