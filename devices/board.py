@@ -25,8 +25,8 @@ _WORDS = {int: "a whole number", float: "a number", str: "a text", list: "a list
 class Threads:
     """Threads of a session that serves frames, and of one that adapts.
 
-    ``spinning`` lets idle inference threads wait awake: a little faster, and hot. It hurts whatever else runs
-    on those cores, an adaptation thread above all.
+    ``spinning`` lets idle inference threads wait awake. It hurts whatever else runs on those cores, an
+    adaptation thread above all.
     """
 
     inference: int

@@ -30,8 +30,7 @@ _INPUT_DEFAULTS = {"alpha": 1.0, "eta": 0.0, "anti": 0.0, "max_norm": 1.0}
 def options(threads: int = 1, spinning: bool = False) -> ort.SessionOptions:
     """Session options for a device: few threads, none of them spinning between frames.
 
-    Spinning saves a few microseconds an operator where inference has its cores for itself; beside an
-    adaptation thread it burns the core that the thread needs.
+    A spinning thread waits for work awake, and so burns the core that an adaptation thread needs.
     """
     made = ort.SessionOptions()
     made.intra_op_num_threads = threads
