@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from tta.errors import NotFoundError, TtaError
+from tta.manifest import PROFILES
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -22,10 +23,15 @@ _WORDS = {int: "a whole number", float: "a number", str: "a text", list: "a list
 
 @dataclass(frozen=True, slots=True)
 class Threads:
-    """Threads of a session that serves frames, and of one that adapts."""
+    """Threads of a session that serves frames, and of one that adapts.
+
+    ``spinning`` lets idle inference threads wait awake. It hurts whatever else runs on those cores, an
+    adaptation thread above all.
+    """
 
     inference: int
     adaptation: int
+    spinning: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +52,11 @@ class DeviceProfile:
         cores: processor cores.
         threads: how sessions use them.
         providers: execution providers of onnxruntime, best first.
-        ep_profile: how slots reach the session: ``initializers``, rebuilt at each commit, or
-            ``inputs`` where a rebuild is slow.
+        ep_profile: how slots reach the session where a bundle does not say: ``refold``, ``inputs`` or
+            ``affine``, see ``tta.runtime.provider``.
         budget: what adaptation may cost.
+        adapt: where live streams adapt: ``worker``, beside inference on a core to spare, or ``inline``, where
+            inference uses them all, at the duty that the budget states.
         camera: URI of the usual camera, empty where there is none.
         notes: what to know of it.
         source: where the numbers come from.
@@ -62,6 +70,7 @@ class DeviceProfile:
     providers: tuple[str, ...]
     ep_profile: str
     budget: Budget
+    adapt: str = "worker"
     camera: str = ""
     notes: str = ""
     source: str = ""
@@ -101,6 +110,9 @@ def load(name: str) -> DeviceProfile:
     profile: DeviceProfile = _read(DeviceProfile, table, path, "")
     if profile.name != path.stem:
         raise TtaError(f"name in {path} must be {path.stem!r}, as the file, not {profile.name!r}")
+    for key, known in (("ep_profile", PROFILES), ("adapt", ("worker", "inline"))):
+        if (value := getattr(profile, key)) not in known:
+            raise TtaError(f"{key} in {path} is one of {', '.join(known)}, but is {value!r}")
     return profile
 
 
@@ -124,6 +136,10 @@ def _value(hint: Any, value: Any, path: Path, key: str) -> Any:
         if not isinstance(value, dict):
             raise TtaError(f"{key} in {path} must be a table [{key}], but is {value!r}")
         return _read(hint, value, path, f"{key}.")
+    if hint is bool:
+        if not isinstance(value, bool):
+            raise TtaError(f"{key} in {path} must be true or false, but is {value!r}")
+        return value
     if hint not in (int, float, str):
         if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
             raise TtaError(f"{key} in {path} must be {_WORDS[list]}, but is {value!r}")

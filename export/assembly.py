@@ -30,6 +30,7 @@ from tta.export.infer_graph import infer_graph
 from tta.export.lift import Lifted, lift, zero_gradient
 from tta.export.operators import dims
 from tta.export.optimize.auto_layers import Candidate, weigh
+from tta.export.profile_graphs import DEFAULT, check_profiles, profile_graphs
 from tta.export.step_graph import batch_graph, step_graph
 from tta.export.torch_graph import trace
 from tta.export.verify import Check, verify
@@ -80,6 +81,7 @@ def to_bundle(
     input_name: str = "input",
     output_names: Sequence[str] | None = None,
     overwrite: bool = False,
+    ep: Mapping[str, str] | None = None,
 ) -> Exported:
     """Export a torch model as a bundle that adapts.
 
@@ -104,6 +106,7 @@ def to_bundle(
         input_name: name of the input in the graphs.
         output_names: names of the outputs; default ``logits``, ``output_1``, ...
         overwrite: replace an existing bundle.
+        ep: how slots reach each execution provider, see ``profile_graphs``; default ``{"cpu": "refold"}``.
 
     Raises:
         ExportError: the model cannot be exported, or disagrees with what was exported; nothing is
@@ -141,7 +144,9 @@ def to_bundle(
     lifted = lift(clean, hebbian, output_names, layers)
     if not lifted.hebbian:
         functions.pop("step/nhl", None)
+    ep = dict(DEFAULT if ep is None else ep)
     graphs = {"infer": infer_graph(lifted), "batch": batch_graph(lifted)}
+    graphs |= profile_graphs(lifted, ep)
     for graph, (objective, with_change) in functions.items():
         graphs[graph] = step_graph(
             lifted,
@@ -182,11 +187,12 @@ def to_bundle(
             external={g: tuple(external_names(m)) for g, m in graphs.items()},
             zero_gradient=() if constant_statistics else zero_gradient(lifted),
             batch_coupled=batch_coupled(lifted),
-            ep_profiles={"cpu": "refold"},
+            ep_profiles=ep,
             provenance=_provenance(model, layers, constant_statistics),
         )
         draft = Bundle(_seal(folder, manifest).parent)
         checks = verify(model, lifted, draft, data, functions, constant_statistics)
+        check_profiles(draft, data[:2])
         manifest = _calibrated(draft, manifest, data, samples is not None)
         _seal(folder, manifest)
         costs = measure(Bundle(folder), data[:1])

@@ -29,6 +29,7 @@ def export_command(given: argparse.Namespace) -> None:
     """
     try:
         from tta.export.assembly import to_bundle
+        from tta.export.profile_graphs import profiles
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("torch", "onnx", "onnx_ir", "onnxscript"):
             raise
@@ -54,6 +55,8 @@ def export_command(given: argparse.Namespace) -> None:
         options["recompute"] = True
     if given.objectives:
         options["objectives"] = given.objectives.split(",")
+    if given.ep:
+        options["ep"] = profiles(given.ep)
     options["overwrite"] = given.overwrite or options.get("overwrite", False)
     known = inspect.signature(to_bundle).parameters
     if unknown := sorted(options.keys() - known.keys()):

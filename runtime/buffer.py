@@ -23,10 +23,17 @@ class FrameBuffer:
     _frames: list[Frame] = field(default_factory=list)
     _inputs: list[Array] = field(default_factory=list)
 
-    def add(self, frame: Frame, x: Array) -> None:
-        """Keep a frame and its model input, both without the batch axis."""
+    def add(self, frame: Frame, x: Array) -> int:
+        """Keep a frame and its model input, both without the batch axis; returns how many were dropped.
+
+        A full buffer that nobody takes drops its oldest frame, so that what waits stays the newest batch.
+        """
+        dropped = int(self.full)
+        if dropped:
+            del self._frames[0], self._inputs[0]
         self._frames.append(frame)
         self._inputs.append(x)
+        return dropped
 
     def __len__(self) -> int:
         return len(self._frames)

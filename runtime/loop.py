@@ -10,12 +10,13 @@
                                           v
                                     AdaptSession ─> Step ─> Adapter ─> new State
 
-``run`` drives one or several streams. Files adapt inline and wait, so a run is the same each time.
+``run`` drives one or several streams. Files adapt inline and wait, so a run is the same each time; live
+sources adapt beside the loop, in a worker. ``regime`` says when a round of adaptation runs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import islice
@@ -27,6 +28,7 @@ from tta.errors import FrameError, SourceError, TtaError
 from tta.protocols import Adapter, Sink, Source
 from tta.records import Array, Frame, Prediction, Result
 from tta.runtime.redaction import redact
+from tta.runtime.regime import Inline, Regime, regime
 from tta.runtime.sink_uri import open_sink
 from tta.runtime.source_uri import open_source
 from tta.runtime.stream import Model, Stream
@@ -34,7 +36,12 @@ from tta.runtime.stream import Model, Stream
 Serve = Literal["stream", "batch"]
 
 
-def advance(stream: Stream, frame: Frame, serve: Serve = "stream") -> Iterator[Result]:
+INLINE = Inline()
+
+
+def advance(
+    stream: Stream, frame: Frame, serve: Serve = "stream", when: Regime = INLINE
+) -> Iterator[Result]:
     """Take one frame through a stream; yields the results that are ready.
 
     ``stream`` answers every frame at once with the committed state and adapts behind it. ``batch`` collects a
@@ -50,19 +57,14 @@ def advance(stream: Stream, frame: Frame, serve: Serve = "stream") -> Iterator[R
         return
     if x is None:  # a window that is not full yet
         return
-    stream.buffer.add(frame, x)
     if serve == "batch":
+        stream.buffer.add(frame, x)
         if stream.buffer.full:
             yield from adapt_and_serve(stream)
         return
-    prediction = stream.predict(x)
+    prediction = stream.answer(frame, x)
     stream.monitor.observe(prediction)
-    decision = None
-    if stream.buffer.full:
-        _, batch = stream.buffer.take()
-        decision, _ = stream.adapt(batch)
-    elif stream.buffer.half:
-        decision = stream.peek(stream.buffer.look())
+    decision = when.turn(stream, frame.t_s)
     yield Result(frame, prediction, stream.monitor.report(decision), stream.name)
 
 
@@ -89,7 +91,9 @@ def adapt_and_serve(stream: Stream) -> Iterator[Result]:
 
 
 def results(
-    streams: Sequence[tuple[Stream, Iterable[Frame]]], serve: Serve = "stream"
+    streams: Sequence[tuple[Stream, Iterable[Frame]]],
+    serve: Serve = "stream",
+    when: Regime = INLINE,
 ) -> Iterator[Result]:
     """Results of several streams, one frame of each in turn, until all have ended."""
     if serve not in ("stream", "batch"):
@@ -100,7 +104,7 @@ def results(
             stream, frames = pair
             frame = next(frames, None)
             if frame is not None:
-                yield from advance(stream, frame, serve)
+                yield from advance(stream, frame, serve, when)
                 continue
             if serve == "batch" and len(stream.buffer):
                 yield from adapt_and_serve(stream)
@@ -116,6 +120,10 @@ def run(
     serve: Serve = "stream",
     threads: int = 1,
     limit: int | None = None,
+    adapt: str = "auto",
+    duty: float | None = None,
+    budget: float | None = None,
+    model: Mapping[str, Any] | None = None,
     **stream: Any,
 ) -> list[Stream]:
     """Run a bundle over sources into sinks; returns the streams with their final states.
@@ -130,12 +138,19 @@ def run(
         serve: ``stream`` or ``batch``, see ``advance``.
         threads: inference threads.
         limit: frames a source at most.
-        **stream: further options of ``Stream``: ``batch``, ``governor``, ``metrics``, ``state``.
+        adapt: ``inline``, ``worker``, or ``auto``, see ``regime``.
+        duty: share of the time that inline adaptation may take.
+        budget: the same for live sources under ``auto``, on devices without a core to spare.
+        model: further options of ``Model``: ``providers``, ``profile``, ``memory_mib``, ...
+        **stream: further options of ``Stream``: ``batch``, ``governor``, ``metrics``, ``state``, ``every``.
 
     Raises:
         SourceError: a source has no frame, or cannot be read.
     """
-    model = Model(bundle if isinstance(bundle, Bundle) else Bundle(bundle), threads)
+    opened = bundle if isinstance(bundle, Bundle) else Bundle(bundle)
+    shared = Model(opened, threads, **(model or {}))
+    if adapter != "none":
+        shared.check_memory()  # better refused now than at each commit
     given = [sources] if isinstance(sources, str | Source) else list(sources)
     outs = [sinks] if isinstance(sinks, str | Sink) else list(sinks)
     with ExitStack() as stack:
@@ -146,14 +161,18 @@ def run(
             name = f"stream-{k}" if len(given) > 1 else ""
             frames: Iterable[Frame] = stack.enter_context(source)
             what = redact(each) if isinstance(each, str) else type(each).__name__
-            pairs.append((Stream(model, adapter, name, **stream), _first(frames, limit, what)))
+            pairs.append((Stream(shared, adapter, name, **stream), _first(frames, limit, what)))
             entered.append(source)
-        opened = [open_sink(s) if isinstance(s, str) else s for s in outs]
-        for sink in opened:
+        sinks_ = [open_sink(s) if isinstance(s, str) else s for s in outs]
+        for sink in sinks_:
             stack.callback(sink.close)
+        made = [stream_ for stream_, _ in pairs]
+        when = regime(adapt, duty, any(source.live for source in entered), budget)
+        stack.callback(when.finish, made)
+        when.prepare(made)
         try:
-            for result in results(pairs, serve):
-                for sink in opened:
+            for result in results(pairs, serve, when):
+                for sink in sinks_:
                     sink.write(result)
         except KeyboardInterrupt:
             pass  # what was done so far is kept: it is the one way in which a live source ends

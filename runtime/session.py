@@ -2,28 +2,36 @@
 
 ``InferSession`` holds ``infer.onnx`` with one set of slot values baked in, so that onnxruntime folds norms
 into convolutions and a frame costs what the plain model costs. New values mean a new session, swapped in
-between two frames. ``AdaptSession`` holds the batch and step graphs, where slots are inputs.
+between two frames. Where a provider is slow to build one, slots are inputs instead, see ``provider``.
+``AdaptSession`` holds the batch and step graphs, where slots always are inputs.
 """
 
 from __future__ import annotations
 
+import copy
+import functools
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
-from safetensors.numpy import load_file
 
 from tta.bundle import Bundle
-from tta.errors import FrameError, TtaError
+from tta.errors import BundleError, FrameError, TtaError
 from tta.records import Array, Moments, Step
+from tta.runtime.provider import present, profile_of
+from tta.runtime.weights import mapped
 
 _ERRORS_ONLY = 3
 _INPUT_DEFAULTS = {"alpha": 1.0, "eta": 0.0, "anti": 0.0, "max_norm": 1.0}
 
 
 def options(threads: int = 1, spinning: bool = False) -> ort.SessionOptions:
-    """Session options for a device: few threads, none of them spinning between frames."""
+    """Session options for a device: few threads, none of them spinning between frames.
+
+    A spinning thread waits for work awake, and so burns the core that an adaptation thread needs.
+    """
     made = ort.SessionOptions()
     made.intra_op_num_threads = threads
     made.inter_op_num_threads = 1
@@ -36,14 +44,19 @@ def options(threads: int = 1, spinning: bool = False) -> ort.SessionOptions:
 
 
 class InferSession:
-    """``infer.onnx`` with the slot values of one state.
+    """The model with the slot values of one state, as it serves frames.
 
     Args:
         bundle: the bundle.
         slots: slot values; those equal to the source are read from the bundle itself.
         threads: intra-op threads.
-        providers: onnxruntime execution providers in order.
+        providers: onnxruntime execution providers in order, by its names or short ones.
         base: options to start from, for callers that bring their own.
+        profile: how slots reach the session; default what the bundle says of the first provider.
+        spinning: whether threads wait for each other awake; see ``options``.
+
+    Raises:
+        TtaError: none of the providers is there, or the bundle has no graph for that profile.
     """
 
     def __init__(
@@ -53,23 +66,65 @@ class InferSession:
         threads: int = 1,
         providers: Sequence[Any] | None = None,
         base: ort.SessionOptions | None = None,
+        profile: str | None = None,
+        spinning: bool = False,
     ) -> None:
-        made = base or options(threads)
-        changed = _changed(bundle, slots or {})
-        # the session may read these until it is built, so they are kept alive beside it
-        self._values = [ort.OrtValue.ortvalue_from_numpy(v) for v in changed.values()]
+        made, chosen = base or options(threads, spinning), present(providers)
+        self._bundle = bundle
+        self.profile = profile or profile_of(bundle.manifest.ep_profiles, chosen[0])
+        graph = "infer" if self.profile == "refold" else f"infer/{self.profile}"
+        changed = _changed(bundle, slots or {}) if self.profile == "refold" else {}
+        values = [ort.OrtValue.ortvalue_from_numpy(v) for v in changed.values()]
+        if self.profile != "refold":
+            changed, values = _external(bundle, graph, mapped(_weights(bundle)))
         if changed:
-            made.add_external_initializers(list(changed), self._values)
-        self.onnx = ort.InferenceSession(
-            str(bundle.graph("infer")), made, providers=list(providers or ["CPUExecutionProvider"])
-        )
-        self._values.clear()
+            made.add_external_initializers(list(changed), values)
+        self.onnx = ort.InferenceSession(str(_served(bundle, graph)), made, providers=chosen)
+        self._kept = values  # what onnxruntime did not fold it reads from here
         self._input = bundle.manifest.input.name
         self._names = [o.name for o in self.onnx.get_outputs()]
+        self._factors: ort.InferenceSession | None = None
+        if self.profile == "affine":
+            plain = options()
+            named, more = _external(bundle, "infer/factors", mapped(_weights(bundle)))
+            plain.add_external_initializers(list(named), more)
+            self._kept = [*values, *more]
+            self._factors = ort.InferenceSession(
+                str(_served(bundle, "infer/factors")), plain, providers=["CPUExecutionProvider"]
+            )
+        self._feed = self._fed(slots or bundle.source_slots)
+
+    def with_slots(self, slots: Mapping[str, Array]) -> InferSession:
+        """The same onnxruntime session fed with other slot values; not where they are folded in."""
+        if self.profile == "refold":
+            raise TtaError("a session with its slots folded in is built anew for other values")
+        other = copy.copy(self)
+        other._feed = self._fed(slots)
+        return other
+
+    def _fed(self, slots: Mapping[str, Array]) -> dict[str, Array]:
+        """What the session is fed beside the frame."""
+        if self.profile == "refold":
+            return {}
+        given = dict(slots)
+        if self._factors is not None:
+            wanted = [i.name for i in self._factors.get_inputs()]
+            names = [o.name for o in self._factors.get_outputs()]
+            if fixed := sorted(
+                name
+                for name in _changed(self._bundle, slots)
+                if name not in wanted and name not in {i.name for i in self.onnx.get_inputs()}
+            ):
+                raise TtaError(
+                    f"the affine profile keeps {fixed[0]} constant, but this state changes it: choose an "
+                    "adapter that changes norms only, or serve with the profile refold or inputs"
+                )
+            given.update(zip(names, self._factors.run(None, {n: slots[n] for n in wanted})))
+        return {i.name: given[i.name] for i in self.onnx.get_inputs() if i.name != self._input}
 
     def run(self, batch: Array) -> dict[str, Array]:
         """Task outputs and features of a batch ``(N, ...)`` by name."""
-        return dict(zip(self._names, self.onnx.run(None, {self._input: batch})))
+        return dict(zip(self._names, self.onnx.run(None, {self._input: batch, **self._feed})))
 
 
 class AdaptSession:
@@ -81,7 +136,8 @@ class AdaptSession:
     def __init__(self, bundle: Bundle, threads: int = 1) -> None:
         self._bundle, self._threads = bundle, threads
         self._sessions: dict[str, ort.InferenceSession] = {}
-        self._weights: dict[str, Array] | None = None
+        self._names: dict[str, tuple[list[str], list[str]]] = {}
+        self._weights: Mapping[str, Array] | None = None
         self._slots = {s.name for s in bundle.manifest.slots}
         temperatures = bundle.manifest.defaults.get("nhl", {}).get("t_invert", {})
         self._defaults = {
@@ -94,14 +150,21 @@ class AdaptSession:
         if graph not in self._sessions:
             path = self._bundle.graph(graph)
             made = options(self._threads)
-            if self._weights is None:
-                self._weights = load_file(self._bundle.path / "weights.safetensors")
-            wanted = list(self._bundle.manifest.external.get(graph, ()))
-            values = [ort.OrtValue.ortvalue_from_numpy(self._weights[n]) for n in wanted]
-            made.add_external_initializers(wanted, values)
-            self._sessions[graph] = ort.InferenceSession(
-                str(path), made, providers=["CPUExecutionProvider"]
+            made.enable_mem_pattern = (
+                False  # it takes 1.7 times the memory of a step, and saves no time
             )
+            if _shared_arena():
+                made.add_session_config_entry("session.use_env_allocators", "1")
+            if self._weights is None:
+                self._weights = mapped(_weights(self._bundle))
+            wanted, values = _external(self._bundle, graph, self._weights)
+            made.add_external_initializers(list(wanted), values)
+            opened = ort.InferenceSession(str(path), made, providers=["CPUExecutionProvider"])
+            self._names[graph] = (  # asked for once: there may be hundreds
+                [i.name for i in opened.get_inputs()],
+                [o.name for o in opened.get_outputs()],
+            )
+            self._sessions[graph] = opened
         return self._sessions[graph]
 
     def run(self, graph: str, batch: Array, slots: Mapping[str, Array], **inputs: Any) -> Step:
@@ -112,13 +175,13 @@ class AdaptSession:
             TtaError: the graph does not know one of the inputs.
         """
         session = self.session(graph)
+        arguments, results = self._names[graph]
         spec = self._bundle.manifest.input
         check_batch(batch, spec.sample, spec.dtype)
         feed: dict[str, Array] = {spec.name: batch}
         given = dict(inputs)
         common = given.pop("t_invert", None)
-        for argument in session.get_inputs():
-            name = argument.name
+        for name in arguments:
             if name == spec.name:
                 continue
             if name in self._slots:
@@ -135,8 +198,41 @@ class AdaptSession:
         for name in given:
             if name not in _INPUT_DEFAULTS and name != "sample_weight":
                 raise TtaError(f"graph {graph!r} has no input {name!r}")
-        names = [o.name for o in session.get_outputs()]
-        return _step(dict(zip(names, session.run(names, feed))))
+        return _step(dict(zip(results, session.run(results, feed))))
+
+
+@functools.cache
+def _shared_arena() -> bool:
+    """Let all step graphs of the process use one pool of memory, since they never run at once."""
+    try:
+        kind, where = ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, ort.OrtMemType.DEFAULT
+        ort.create_and_register_allocator(ort.OrtMemoryInfo("Cpu", kind, 0, where), None)
+    except Exception:  # an old onnxruntime, or somebody has registered one: each graph has its own
+        return False
+    return True
+
+
+def _weights(bundle: Bundle) -> Path:
+    return bundle.path / "weights.safetensors"
+
+
+def _external(
+    bundle: Bundle, graph: str, weights: Mapping[str, Array]
+) -> tuple[dict[str, Array], list[Any]]:
+    """A graph's tensors that lie in the weights file, and onnxruntime's handles of them."""
+    wanted = {name: weights[name] for name in bundle.manifest.external.get(graph, ())}
+    return wanted, [ort.OrtValue.ortvalue_from_numpy(v) for v in wanted.values()]
+
+
+def _served(bundle: Bundle, graph: str) -> Path:
+    """File of a graph that serves frames."""
+    if graph != "infer" and graph not in bundle.manifest.provides:
+        profile = graph.removeprefix("infer/")
+        raise BundleError(
+            f"this bundle has no graph {graph!r}: export it again with --ep cpu:{profile}, or serve it "
+            "with --ep-profile refold"
+        )
+    return bundle.graph(graph)
 
 
 def check_batch(batch: Array, sample: tuple[int | None, ...], dtype: str) -> None:

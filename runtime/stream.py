@@ -2,61 +2,32 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from tta import registry
 from tta.bundle import Bundle
-from tta.errors import BundleError, StateError, TtaError
+from tta.errors import MemoryShortError, StateError, TtaError
 from tta.governor import Governor, Mode
-from tta.manifest import FEWEST_VALUES, fewest_frames
 from tta.monitor import Monitor
 from tta.protocols import Adapter
-from tta.records import Array, Decision, Frame, Prediction, State, Step, content_hash
+from tta.records import Array, Decision, Frame, Prediction, State, Step
 from tta.runtime.buffer import FrameBuffer
-from tta.runtime.options import fit
+from tta.runtime.memory import trim
+from tta.runtime.method import check_coupling, check_needs, fewest, make_adapter, unfit
+from tta.runtime.model import Model
+from tta.runtime.outcome import Counts, Outcome
 from tta.runtime.preprocess import build
-from tta.runtime.session import AdaptSession, InferSession
+from tta.runtime.sampling import KEPT, Pool
+from tta.runtime.session import InferSession
 
 PROBE_FRAMES = 4
 PROBE_TOLERANCE = 1e-3  # of the largest output; conv with folded norms rounds differently
-SHORT = 12  # digits of a state hash in reports
-
-
-class Model:
-    """A bundle's sessions, shared by streams: one inference session a distinct state, one adaptation."""
-
-    def __init__(self, bundle: Bundle, threads: int = 1) -> None:
-        self.bundle, self.threads = bundle, threads
-        self.calibration = bundle.calibration()
-        self.adapting = AdaptSession(bundle, threads)
-        self.source = InferSession(bundle, threads=threads)
-        self.source_hash = content_hash(bundle.source_slots)[:SHORT]
-
-    def serve(self, state: State) -> tuple[InferSession, str]:
-        """An inference session for a state's slots, and their short hash."""
-        digest = content_hash(state.slots)[:SHORT]
-        if digest == self.source_hash:
-            return self.source, digest
-        return InferSession(self.bundle, state.slots, self.threads), digest
-
-
-@dataclass
-class Counts:
-    """What happened to a stream's frames and steps."""
-
-    frames: int = 0
-    skipped: int = 0
-    unreadable: int = 0  # readings that the source could make no frame of
-    last_unreadable: str = ""
-    commits: int = 0
-    rollbacks: int = 0
-    resets: int = 0
-    holds: int = 0
+MOST_POOLED = 4096  # sampled frames that may wait for a round
 
 
 @dataclass
@@ -71,6 +42,9 @@ class Stream:
         governor: ``auto``, ``always`` or ``off``.
         metrics: drift metrics; default all.
         state: state to start from; default the source.
+        every: learn from the statistics of every so-manieth frame only, see ``sampling``; 0 for off. The
+            method needs ``observe``; a round then is on ``batch`` sampled frames.
+        commit_s: rounds are at least so many seconds of stream time apart.
     """
 
     model: Model
@@ -80,6 +54,8 @@ class Stream:
     governor: Governor | Mode = "auto"
     metrics: list[str] | None = None
     state: State | None = None
+    every: int = 0
+    commit_s: float = 0.0
     counts: Counts = field(default_factory=Counts)
     session: InferSession = field(init=False)
     serving: str = field(init=False)
@@ -92,16 +68,24 @@ class Stream:
         given, guard = self.adapter, self.governor
         self.method: Adapter = make_adapter(given) if isinstance(given, str) else given
         check_needs(self.method, bundle)
-        check_coupling(self.method, bundle, self.batch)
+        if self.every and not hasattr(self.method, "observe"):
+            raise TtaError(
+                f"--every needs an adapter that learns from statistics alone, as bn_stats does; "
+                f"{self.adapter!r} runs a step of its own"
+            )
+        looked_at = min(self.batch, KEPT) if self.every else self.batch
+        check_coupling(self.method, bundle, looked_at)
         self.fewest = fewest(self.method, bundle)
         self.guard = (
-            Governor(manifest, self.model.calibration, guard, self.batch)
+            Governor(manifest, self.model.calibration, guard, looked_at)
             if isinstance(guard, str)
             else guard
         )
-        self.monitor = Monitor(manifest, self.model.calibration, self.metrics, self.batch)
+        self.monitor = Monitor(manifest, self.model.calibration, self.metrics, looked_at)
         self.preprocess = build(manifest.preprocess, manifest.input)
-        self.buffer = FrameBuffer(self.batch)
+        self.buffer = FrameBuffer(looked_at)
+        self.pool = Pool()
+        self.began_s = -math.inf  # stream time of the last round
         self.complaint = ""  # why the last skipped frame was skipped
         self.origin: State = self.method.init(manifest, bundle.source_slots)
         self.restored = False  # whether the governor has yet to see the stream that a state is for
@@ -122,22 +106,65 @@ class Stream:
         outputs = self.session.run(x[None])
         latency = time.perf_counter() - start
         found = prediction(self.model.bundle, {k: v[0] for k, v in outputs.items()}, latency)
-        found = replace(found, state=self.serving)
+        return self._changed(replace(found, state=self.serving))
+
+    def _changed(self, found: Prediction) -> Prediction:
+        """The answer as the method changes it, if it does."""
         change = getattr(self.method, "predict", None)
         return change(found, self.current) if callable(change) else found
 
-    def peek(self, batch: Array) -> Decision | None:
+    def answer(self, frame: Frame, x: Array) -> Prediction:
+        """The served model's answer to a frame, which is kept to learn from."""
+        if not self.every:
+            self.counts.dropped += self.buffer.add(frame, x)
+            return self.predict(x)
+        if (self.counts.frames - 1) % self.every:
+            return self.predict(x)
+        start = time.perf_counter()
+        step = self.model.adapting.run("batch", x[None], self.current.slots, alpha=0.0)
+        latency = time.perf_counter() - start
+        self.counts.sampled += 1
+        if self.pool.frames >= MOST_POOLED:  # rounds that never come must not grow it
+            self.counts.dropped += self.pool.frames
+            self.pool.clear()
+        self.pool.add(step)
+        self.buffer.add(frame, x)
+        outputs = {k: v[0] for k, v in step.outputs.items()}
+        return self._changed(
+            replace(prediction(self.model.bundle, outputs, latency), state=self.serving)
+        )
+
+    def work(self, now_s: float = math.inf) -> Callable[[], Outcome | None] | None:
+        """The round that is due at that stream time, None if none is; call it once, on any thread.
+
+        Its frames are taken from the buffer. What it returns goes to ``settle``.
+        """
+        full = self.pool.frames >= self.batch if self.every else self.buffer.full
+        early = 0 <= now_s - self.began_s < self.commit_s  # a clock set back is no reason to wait
+        if full and not early:
+            self.began_s = now_s if math.isfinite(now_s) else self.began_s
+            _, batch = self.buffer.take()
+            pooled = self.pool.take() if self.every else None
+            return lambda: self.consider(batch, pooled)
+        adapted = self.current is not self.origin and self.guard.mode == "auto"
+        if adapted and self.buffer.half and not self.every and not full:
+            half = self.buffer.look()
+            return lambda: self.glance(half)
+        return None
+
+    def glance(self, batch: Array) -> Outcome | None:
         """Look at half a batch: a stream that is back at its source need not wait for the other half."""
-        if self.current is self.origin or self.guard.mode != "auto":
+        seen = self.current
+        if seen is self.origin or self.guard.mode != "auto":
             return None
         start = time.perf_counter()
         view = self.model.adapting.run("batch", batch, self.model.bundle.source_slots, alpha=0.0)
         plan = self.guard.returned(view, len(batch))
         if plan is None:
             return None
-        self._serve(self.origin)
-        self.counts.resets += 1
-        return self._decide("reset", plan.reason, plan.figures, start)
+        figures = _timed(plan.figures, start)
+        served = self.model.serve(self.origin)
+        return Outcome(seen, "reset", plan.reason, figures, self.origin, served)
 
     def adapt(self, batch: Array) -> tuple[Decision, list[Prediction]]:
         """One round on a batch ``(n, ...)``: observe → adapt → verify → commit or roll back.
@@ -146,47 +173,85 @@ class Stream:
             The decision, and what the batch itself is to be served with: the method's outputs where
             they were accepted, else those of the state in force.
         """
-        start = time.perf_counter()
+        outcome = self.consider(batch)
+        decision = self.settle(outcome)
+        return decision, self._answers(batch, outcome)
+
+    def consider(self, batch: Array, pooled: Step | None = None) -> Outcome:
+        """What a round on a batch comes to; serves nothing by itself, so it may run beside the stream.
+
+        Args:
+            batch: frames ``(n, ...)``, which the governor looks at.
+            pooled: statistics of sampled frames to learn from instead. They only make sense under the state
+                they were measured under, so where adaptation begins anew the batch is used after all.
+        """
+        start, seen = time.perf_counter(), self.current
         run = self.model.adapting.run
         view = run("batch", batch, self.model.bundle.source_slots, alpha=0.0)
-        self.monitor.observe_step(view)
         plan = self.guard.plan(view)
         figures = dict(plan.figures)
+
+        def outcome(action: str, reason: str, **more: Any) -> Outcome:
+            return Outcome(seen, action, reason, _timed(figures, start), view=view, **more)
+
         if plan.action == "hold":
-            self.counts.holds += 1
-            action = "hold"
-            if self.current is not self.origin and self.guard.mode != "off":
-                self._serve(self.origin)
-                self.counts.resets += 1
-                action = "reset"
-            return self._decide(action, plan.reason, figures, start), self._in_force(batch, view)
+            if seen is self.origin or self.guard.mode == "off":
+                return outcome("hold", plan.reason, holds=True)
+            served = self.model.serve(self.origin)
+            return outcome("reset", plan.reason, state=self.origin, served=served, holds=True)
         anew = plan.action == "restart" and not self.restored
-        base, self.restored = self.origin if anew else self.current, False
+        base, self.restored = self.origin if anew else seen, False
         try:
-            proposal, outputs = self.method.adapt(base, batch, run)
+            if pooled is None or base is self.origin:
+                proposal, outputs = self.method.adapt(base, batch, run)
+            else:
+                proposal, outputs = self.method.observe(base, pooled), view.outputs  # type: ignore[attr-defined]
         except ValueError as error:  # a slot that is not finite, or of another shape
-            return self._roll_back(str(error), figures, start), self._in_force(batch, view)
+            return outcome("rollback", str(error))
         reason = unfit(proposal, base)
         if reason:
-            return self._roll_back(reason, figures, start), self._in_force(batch, view)
-        if proposal.slots is base.slots and base is self.current:
-            decision = self._decide("hold", "the method changed nothing", figures, start)
-            return decision, self._all(outputs)
+            return outcome("rollback", reason)
+        if proposal.slots is base.slots and base is seen:
+            return outcome("hold", "the method changed nothing", outputs=outputs)
         # what the served session will say of these frames; a few suffice where nothing is checked
         checked = batch if self.guard.mode == "auto" else batch[:PROBE_FRAMES]
         after = run("batch", checked, proposal.slots, alpha=0.0)
         reason, measured = self.guard.veto(after, view)
         figures.update(measured)
         if reason:
-            return self._roll_back(reason, figures, start), self._in_force(batch, view)
-        session, serving = self.model.serve(proposal)  # in force once it has passed its probe
-        figures["probe"] = self._probe(session, batch[:PROBE_FRAMES], after)
+            return outcome("rollback", reason)
+        try:
+            served = self.model.serve(proposal)  # in force once it has passed its probe
+        except MemoryShortError as error:
+            return outcome("rollback", str(error))
+        figures["probe"] = self._probe(served[0], batch[:PROBE_FRAMES], after)
         if not figures["probe"] <= PROBE_TOLERANCE:
-            reason = "the served session disagrees with the step graph"
-            return self._roll_back(reason, figures, start), self._in_force(batch, view)
-        self.current, self.session, self.serving = proposal, session, serving
-        self.counts.commits += 1
-        return self._decide("commit", plan.reason, figures, start), self._all(outputs)
+            return outcome("rollback", "the served session disagrees with the step graph")
+        return outcome("commit", plan.reason, state=proposal, served=served, outputs=outputs)
+
+    def settle(self, outcome: Outcome) -> Decision:
+        """Put an outcome in force, between two frames: the swap is one assignment.
+
+        An outcome that would change a state which is no longer in force is dropped and counted.
+        """
+        counts = self.counts
+        if outcome.view is not None:
+            self.monitor.observe_step(outcome.view)
+        counts.holds += outcome.holds
+        counts.rollbacks += outcome.action == "rollback"
+        action, reason = outcome.action, outcome.reason
+        if outcome.state is not None and outcome.served is not None:
+            if outcome.seen is self.current:
+                self.session, self.serving = outcome.served
+                self.current = outcome.state
+                self.pool.clear()
+                trim()
+                counts.commits += action == "commit"
+                counts.resets += action == "reset"
+            else:
+                counts.stale += 1
+                action, reason = "reject", "the state it was made from is no longer in force"
+        return Decision(action, reason, self.serving, self.current.step, outcome.figures)
 
     def restore(self, state: State) -> None:
         """Serve a saved state of this bundle, and go on from it.
@@ -221,23 +286,14 @@ class Stream:
         scale = max(1.0, float(np.abs(expected).max()))
         return float(np.abs(got - expected).max()) / scale
 
-    def _roll_back(self, reason: str, figures: Mapping[str, float], start: float) -> Decision:
-        self.counts.rollbacks += 1
-        return self._decide("rollback", reason, figures, start)
-
-    def _decide(
-        self, action: str, reason: str, figures: Mapping[str, float], start: float
-    ) -> Decision:
-        timed = {**figures, "adapt_ms": (time.perf_counter() - start) * 1e3}
-        return Decision(action, reason, self.serving, self.current.step, timed)
-
-    def _in_force(self, batch: Array, view: Step) -> list[Prediction]:
-        """What the state in force says of a batch; of the source state, the frozen view has said it."""
-        if self.current is self.origin:
-            return self._all(view.outputs)
-        return self._all(
-            self.model.adapting.run("batch", batch, self.current.slots, alpha=0.0).outputs
-        )
+    def _answers(self, batch: Array, outcome: Outcome) -> list[Prediction]:
+        """What a batch is served with; of the source state, the frozen view has said it."""
+        if outcome.outputs is not None:
+            return self._all(outcome.outputs)
+        if self.current is self.origin and outcome.view is not None:
+            return self._all(outcome.view.outputs)
+        run = self.model.adapting.run
+        return self._all(run("batch", batch, self.current.slots, alpha=0.0).outputs)
 
     def _all(self, outputs: Mapping[str, Array]) -> list[Prediction]:
         n = len(next(iter(outputs.values())))
@@ -260,78 +316,14 @@ def prediction(bundle: Bundle, outputs: Mapping[str, Array], latency_s: float) -
     return Prediction(outputs, probabilities, entropy, latency_s, "")
 
 
-def unfit(proposal: State, base: State) -> str:
-    """Why a proposal cannot be served, empty if it can; ``State.child`` says the same, but not all use it."""
-    for name, old in base.slots.items():
-        new = proposal.slots.get(name)
-        if new is old:
-            continue
-        if new is None or new.shape != old.shape or new.dtype != old.dtype:
-            return f"slot {name} is missing, or of another shape or type"
-        if not np.isfinite(new).all():
-            return f"the new value of slot {name} is not finite"
-    for name, new in proposal.memory.items():
-        if not np.isfinite(new).all():
-            return f"the new value of memory {name} is not finite"
-    return ""
-
-
-def make_adapter(text: str) -> Adapter:
-    """The adapter that ``name?option=value`` names, each option of the type that its class says.
-
-    Raises:
-        NotFoundError: unknown name or option.
-        TtaError: a value of the wrong type, or the class is no adapter.
-    """
-    name, _, query = text.partition("?")
-    made = registry.load("tta.adapters", name)
-    adapter: Adapter = made(**fit(made, f"adapter {name!r}", [], query, {}, TtaError))
-    if missing := [member for member in ("needs", "init", "adapt") if not hasattr(adapter, member)]:
-        raise TtaError(f"{name!r} is no adapter: it has no {', '.join(missing)}")
-    return adapter
-
-
-def check_needs(adapter: Any, bundle: Bundle) -> None:
-    """Refuse an adapter that needs graphs which the bundle lacks, before the first frame."""
-    missing = sorted(set(adapter.needs) - set(bundle.manifest.provides))
-    if missing:
-        name = type(adapter).__module__.rpartition(".")[2].rstrip("_")
-        objectives = ",".join(g.removeprefix("step/") for g in missing)
-        raise BundleError(
-            f"adapter {name!r} needs {', '.join(missing)}, but this bundle provides "
-            f"{', '.join(bundle.manifest.provides)}: export again with --objectives {objectives}"
-        )
-
-
-def fewest(adapter: Any, bundle: Bundle) -> int:
-    """Frames that a step of this adapter takes at least; see ``tta.manifest.fewest_frames``."""
-    return fewest_frames(bundle.manifest) if getattr(adapter, "couples", True) else 1
-
-
-def check_coupling(adapter: Any, bundle: Bundle, frames: int) -> None:
-    """Refuse a batch on whose statistics a layer cannot run, before the first frame.
-
-    ``tta.manifest.fewest_frames`` has the rule. Layers that normalize each sample by itself (LayerNorm,
-    InstanceNorm, GroupNorm), Hebbian changes, and methods that do not couple are not bound by it.
-    """
-    least = fewest(adapter, bundle)
-    if frames >= least:
-        return
-    coupled = bundle.manifest.batch_coupled
-    tight = [layer for layer, n in coupled.items() if 0 < n * frames < FEWEST_VALUES]
-    values = coupled[tight[0]] * frames
-    more = f" (and {len(tight) - 1} more)" if len(tight) > 1 else ""
-    raise TtaError(
-        f"in a batch of {frames} layer {tight[0]!r}{more} would be normalized by the mean and variance of "
-        f"{values} value{'s'[: values > 1]} a channel, which leave at most a sign of what comes in: take "
-        f"--batch {least} or more, or an adapter that does not rely on the batch's statistics, such as "
-        "bn_stats?prior=16"
-    )
+def _timed(figures: Mapping[str, float], start: float) -> dict[str, float]:
+    return {**figures, "adapt_ms": (time.perf_counter() - start) * 1e3}
 
 
 __all__ = [
     "Counts",
     "Model",
+    "Outcome",
     "Step",
     "Stream",
     "check_coupling",

@@ -22,14 +22,13 @@ import tempfile
 import weakref
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from lzma import LZMAError
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
+from safetensors import SafetensorError, safe_open
 
 from tta.errors import BundleError
 from tta.manifest import Manifest
@@ -101,7 +100,7 @@ class Bundle:
                 raise BundleError(f"{name} is not the file that was exported (sha256 differs)")
 
     def _load_slots(self) -> Mapping[str, Array]:
-        stored = self._tensors("weights.safetensors")
+        stored = self._tensors("weights.safetensors", {slot.name for slot in self.manifest.slots})
         values = {}
         for slot in self.manifest.slots:
             value = stored.get(slot.name)
@@ -117,9 +116,12 @@ class Bundle:
             values[slot.name] = value
         return frozen(values)
 
-    def _tensors(self, name: str) -> dict[str, Array]:
+    def _tensors(self, name: str, wanted: Collection[str] | None = None) -> dict[str, Array]:
+        """Tensors of a file; only the wanted ones, since weights may be large."""
         try:
-            return load_file(self.path / name)
+            with safe_open(self.path / name, "numpy") as file:
+                names = [key for key in file.keys() if wanted is None or key in wanted]  # noqa: SIM118
+                return {key: file.get_tensor(key) for key in names}
         except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
             raise BundleError(f"{name} cannot be read ({error}); copy the bundle again") from error
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from tta import __version__
 from tta.errors import TtaError
+from tta.manifest import PROFILES
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,6 +72,7 @@ def _export(p: argparse.ArgumentParser) -> None:
         help="a step computes every second norm's input again: less memory, more time",
     )
     p.add_argument("--objectives", help="step graphs to build (default entropy,nhl)")
+    p.add_argument("--ep", help="how slots reach a provider, as cpu:refold,tensorrt:affine")
     p.add_argument("--overwrite", action="store_true", help="replace an existing bundle")
     p.add_argument("--checks", action="store_true", help="print every check")
     p.set_defaults(action=export)
@@ -114,6 +116,28 @@ def _run(p: argparse.ArgumentParser) -> None:
     p.add_argument("--governor", choices=("auto", "always", "off"), default="auto")
     p.add_argument("--threads", type=_whole(1), help="inference threads (default: the device's)")
     p.add_argument("--device", default="desktop", help="device profile (default desktop)")
+    p.add_argument(
+        "--adapt",
+        choices=("auto", "inline", "worker"),
+        default="auto",
+        help="inline in the frame loop, or a worker beside it (auto: files inline, live by the device)",
+    )
+    p.add_argument(
+        "--duty", type=float, metavar="D", help="share of the time for inline adaptation"
+    )
+    p.add_argument(
+        "--every", type=_whole(1), default=0, metavar="K", help="learn from every K-th frame"
+    )
+    p.add_argument(
+        "--commit-s",
+        type=float,
+        default=0.0,
+        metavar="T",
+        help="seconds between two commits at least",
+    )
+    p.add_argument("--provider", action="append", help="cpu, cuda, tensorrt, ...; may be repeated")
+    p.add_argument("--ep-profile", choices=PROFILES, help="how slots reach the served session")
+    p.add_argument("--memory-mib", type=_whole(1), help="memory that the process may have")
     p.add_argument("--limit", type=_whole(1), help="frames a source at most")
     p.add_argument("--state", help="adapted state to start from")
     p.add_argument("--save-state", help="file for the state at the end")
@@ -125,8 +149,11 @@ def run(given: argparse.Namespace) -> None:
     from tta.bundle import Bundle
     from tta.devices.board import load
     from tta.runtime.loop import run as run_loop
+    from tta.runtime.memory import settle_allocator
+    from tta.runtime.provider import model_options
     from tta.runtime.store import check_target, load_state, save_state
 
+    settle_allocator()
     profile = load(given.device)
     bundle = Bundle(given.bundle)
     state = load_state(given.state, bundle) if given.state else None
@@ -142,9 +169,15 @@ def run(given: argparse.Namespace) -> None:
         serve=given.serve,
         threads=given.threads or profile.threads.inference,
         limit=given.limit,
+        adapt=given.adapt,
+        duty=given.duty,
+        budget=profile.budget.adapt_ms_per_s / 1e3 if profile.adapt == "inline" else None,
+        model=model_options(given, profile, bundle.manifest),
         batch=given.batch,
         governor=given.governor,
         state=state,
+        every=given.every,
+        commit_s=given.commit_s,
     )
     for stream in streams:
         counts = stream.counts
@@ -155,6 +188,13 @@ def run(given: argparse.Namespace) -> None:
             f"{counts.rollbacks} rolled back; state {stream.serving} at step {stream.current.step}",
             file=sys.stderr,
         )
+        for what, n in (
+            ("frames waited in vain for a round", counts.dropped),
+            ("proposals came too late", counts.stale),
+            (f"rounds failed, the last: {stream.complaint}", counts.failures),
+        ):
+            if n:
+                print(f"{name}{n} {what}", file=sys.stderr)
         if counts.unreadable:
             lost = f"{name}{counts.unreadable} readings were no frames, the last: {counts.last_unreadable}"
             print(lost, file=sys.stderr)
@@ -183,41 +223,50 @@ def demo(given: argparse.Namespace) -> None:
 
 def _bench(p: argparse.ArgumentParser) -> None:
     p.add_argument("bundle")
+    p.add_argument(
+        "--with", dest="others", action="append", default=[], metavar="BUNDLE",
+        help="another bundle of the same model, say with fewer layers; may be repeated",
+    )  # fmt: skip
     p.add_argument("--adapter", default="nhl", help="name?option=value (default nhl)")
     p.add_argument("--batch", type=_whole(1), default=16, help="frames a step (default 16)")
-    p.add_argument("--frames", type=_whole(1), default=320, help="frames a candidate (default 320)")
-    p.add_argument("--threads", type=_whole(1), default=1, help="threads a session (default 1)")
+    p.add_argument("--rounds", type=_whole(1), default=6, help="blocks a candidate (default 6)")
+    p.add_argument("--frames", type=_whole(1), default=0, help="frames a candidate at most")
+    p.add_argument("--block-s", type=float, default=2.0, help="seconds a block (default 2)")
+    p.add_argument(
+        "--threads", type=_whole(1), default=0, help="threads for 'all cores' (default: all)"
+    )
+    p.add_argument("--duty", type=float, default=0.1, help="of inline adaptation (default 0.1)")
+    p.add_argument(
+        "--every", type=_whole(0), default=8, help="frames a sample of statistics (default 8)"
+    )
+    p.add_argument(
+        "--commit-s", type=float, default=15.0, help="seconds between commits (default 15)"
+    )
+    p.add_argument("--steps", type=_whole(1), default=7, help="steps timed (default 7)")
+    p.add_argument("--swaps", type=_whole(1), default=20, help="swaps for memory (default 20)")
+    p.add_argument(
+        "--vs",
+        nargs=2,
+        metavar=("torch", "FACTORY"),
+        help="torch pkg.mod:factory: eager torch beside",
+    )
+    p.add_argument(
+        "--fps", type=float, default=0.0, help="a paced run at so many frames per second"
+    )
+    p.add_argument(
+        "--load", type=float, default=0.7, help="share of the period taken (default 0.7)"
+    )
+    p.add_argument("--cpus", default="0", help="cores of the paced run (default 0)")
+    p.add_argument("--pace-s", type=float, default=60.0, help="seconds of it (default 60)")
     p.add_argument("--json", metavar="FILE", help="write the figures as JSON")
     p.set_defaults(action=bench)
 
 
 def bench(given: argparse.Namespace) -> None:
     """``tta bench``."""
-    import json
-    from pathlib import Path
+    from tta.runtime.bench_command import bench_command
 
-    from tta.bundle import Bundle
-    from tta.runtime.bench import COLUMNS
-    from tta.runtime.bench import bench as measure
-    from tta.terminal import Terminal
-
-    if given.json and not Path(given.json).resolve().parent.is_dir():
-        raise TtaError(f"cannot write {given.json}: there is no folder {Path(given.json).parent}")
-    found = measure(Bundle(given.bundle), given.adapter, given.batch, given.frames, given.threads)
-    terminal = Terminal()
-    title = f"{found.bundle}, {found.frames} frames, {found.threads} threads, one after the other"
-    terminal.table(title, COLUMNS, found.rows())
-    graphs = ", ".join(f"{name} {ms:.1f}" for name, ms in found.graphs_ms.items())
-    terminal.say(f"graphs on a batch of {found.batch}, ms: {graphs}")
-    terminal.say(
-        f"{found.adapter}: {found.steps} steps, {found.commits} commits in {found.frames} frames; "
-        f"{found.step_ms:.1f} ms a step in all, {found.commit_ms:.1f} ms of it the commit; frames per second "
-        f"with every frame learned from: {found.throughput:.2f} of plain"
-    )
-    memory = ", ".join(f"{name} {mib:.0f}" for name, mib in found.rss_mib.items())
-    terminal.say(f"resident MiB: {memory}; cold start to first answer {found.cold_start_s:.2f} s")
-    if given.json:
-        Path(given.json).write_text(json.dumps(found.to_dict(), indent=2) + "\n", encoding="utf-8")
+    bench_command(given)
 
 
 def _state(p: argparse.ArgumentParser) -> None:

@@ -10,6 +10,7 @@
     │   └── MismatchError    the exported graph disagrees with the model it came from
     ├── FrameError           one frame is unusable: it is skipped, counted and reported
     ├── SourceError          a source cannot be opened, or broke
+    ├── MemoryShortError     there is no memory for what a commit would need
     ├── NotFoundError        no adapter, metric, source, sink or device of that name
     └── MissingExtraError    an optional dependency is absent; the message has the pip line
 
@@ -49,6 +50,10 @@ class FrameError(TtaError):
 
 class SourceError(TtaError):
     """A source cannot be opened, or it broke."""
+
+
+class MemoryShortError(TtaError):
+    """There is no memory for what a commit would need; it was not tried."""
 
 
 class NotFoundError(TtaError):

@@ -21,7 +21,8 @@ batch_coupled   layers whose statistics mix samples: values a channel there that
                 it depends on the frame
 defaults        options by adapter name, found at export
 thresholds      calibrated thresholds by metric
-ep_profiles     how slots reach the session, by execution provider
+ep_profiles     how slots reach the session, by execution provider (``cpu``, ``tensorrt``, ...): ``refold``,
+                ``inputs`` or ``affine``; the latter two have graphs ``infer/inputs``, ``infer/affine``
 files           sha256 by file name, relative to the bundle's folder
 provenance      versions, source model, verification figures
 ==============  ==================================================================================
@@ -41,6 +42,7 @@ from tta.errors import BundleError
 from tta.records import Role, Slot
 
 SCHEMA = 1
+PROFILES = ("refold", "inputs", "affine")
 FEWEST_VALUES = 3  # a channel, behind batch statistics; see ``fewest_frames``
 LARGEST = 1e300  # json reads 1e400 as infinity
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -163,6 +165,12 @@ class Manifest:
             raise BundleError(f"batch_coupled has no number of values for {bad[0]!r}; export again")
         if self.primary not in self.outputs:
             raise BundleError(f"the primary output {self.primary!r} is not among the outputs")
+        for provider, profile in self.ep_profiles.items():
+            if profile not in PROFILES:
+                raise BundleError(
+                    f"the profile of provider {provider!r} is one of {', '.join(PROFILES)}, but is "
+                    f"{profile!r}: upgrade tta-edge, or export again"
+                )
         if len(self.input.shape) < 2 or self.input.shape[0] is not None:
             raise BundleError(f"the input must be (batch, ...), but is {self.input.shape}")
         for name, digest in self.files.items():

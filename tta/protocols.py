@@ -51,11 +51,12 @@ class Adapter(Protocol):
     """A test-time adaptation method.
 
     ``needs`` names the graphs that it runs; checked against the bundle before the first frame.
-    Three more members are optional: ``objective(op, outputs)``, the loss ``(N,)`` of the step graph
+    Four more members are optional: ``objective(op, outputs)``, the loss ``(N,)`` of the step graph
     written through the operator namespace that export hands it; ``hebbian = True``, which asks
-    export for the Hebbian change inside that graph; and ``couples = False``, which says that no layer
+    export for the Hebbian change inside that graph; ``couples = False``, which says that no layer
     ever runs on the statistics of one batch alone, in a step or in what is committed, so that a batch
-    may be as small as one frame in every model.
+    may be as small as one frame in every model; and ``observe(state, step) -> State``, the state after
+    frames whose moments are the step's, for methods that learn from statistics alone.
     """
 
     needs: frozenset[str]

@@ -13,7 +13,7 @@ title = "A board"
 memory_mib = 4096
 cores = 4
 providers = ["CPUExecutionProvider"]
-ep_profile = "initializers"
+ep_profile = "refold"
 [threads]
 inference = 3
 adaptation = 1
@@ -69,6 +69,13 @@ def test_a_file_from_outside(tmp_path):
             "[1]",
             r"providers in .* must be a list of texts, but is \[1\]",
         ),
+        ('"refold"', '"initializers"', "ep_profile in .* is one of refold, .* 'initializers'"),
+        (
+            "cores = 4",
+            "cores = 4\nadapt = 'beside'",
+            "adapt in .* is one of worker, inline, but is",
+        ),
+        ("adaptation = 1", "adaptation = 1\nspinning = 1", "threads.spinning in .* true or false"),
         ("[budget]\nadapt_ms_per_s = 100", "", "board.toml lacks budget"),
         ("adaptation = 1", "", "board.toml lacks threads.adaptation"),
         ("cores = 4", "cores = 4\nbudget = 3", "not readable TOML|must be a table"),

@@ -9,6 +9,8 @@ SHAPES = {
     "wrn:factory": (3, 32, 32),
     "wrn:wrn_40_2": (3, 32, 32),
     "mobilenet_v2:factory": (3, 64, 64),
+    "resnet18:factory": (3, 64, 64),
+    "efficientnet_lite:factory": (3, 64, 64),
     "vit:factory": (3, 32, 32),
     "vit:mean_pool": (3, 32, 32),
     "sensor_cnn:factory": (6, 100),

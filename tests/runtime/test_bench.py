@@ -1,4 +1,4 @@
-"""The bench counts what it adapts beside what that costs, and says how far its ratios hold."""
+"""The bench: candidates in processes of their own, what they learned beside what it cost, and pacing."""
 
 import json
 from importlib.resources import files
@@ -6,34 +6,130 @@ from importlib.resources import files
 import pytest
 
 from tta.bundle import Bundle
-from tta.runtime.bench import COLUMNS, bench
+from tta.errors import TtaError
+from tta.runtime.bench import Setting, bench
+from tta.runtime.bench_pace import pace
+from tta.runtime.bench_process import Candidate
+from tta.runtime.bench_turns import Tally
 
-BUNDLE = files("tta.demo") / "fashion.tta"
+BUNDLE = Bundle(files("tta.demo") / "fashion.tta")
+SMALL = {"rounds": 1, "block_s": 0.3, "steps": 2, "swaps": 4, "threads": 2}
 
 
 @pytest.fixture(scope="module")
 def found():
-    return bench(Bundle(BUNDLE), "bn_stats", batch=8, frames=30)
+    setting = Setting("tent", batch=8, duty=0.5, fps=40.0, pace_s=1.0, **SMALL)
+    return bench(BUNDLE, setting)
 
 
 def test_every_candidate_is_a_ratio_to_plain_onnxruntime(found):
-    assert found.candidates["plain onnxruntime"].ratio == 1
-    assert {"plain again (A/A)", "tta, frozen", "tta, while adapting"} < set(found.candidates)
-    for timing in found.candidates.values():
-        assert 0 < timing.p50_ms <= timing.p95_ms <= timing.p99_ms
-        assert timing.ratio > 0
-    assert all(len(row) == len(COLUMNS) for row in found.rows())
+    for title in ("1 inference thread", "2 inference threads"):
+        figures = found.figures[title]
+        assert figures["plain"]["fps_ratio"] == figures["plain"]["cpu_ratio"] == 1
+        assert "plain (A/A)" in figures
+        for f in figures.values():
+            assert 0 < f["p50_ms"] <= f["p95_ms"] <= f["p99_ms"]
+            assert f["fps_ratio"] > 0 and f["cpu_ratio"] > 0
 
 
 def test_adaptation_is_counted_beside_its_cost(found):
-    frames_seen = 30 + 10  # those of the warm-up teach as well
-    assert found.steps == found.commits == frames_seen // 8
-    assert 0 < found.commit_ms < found.step_ms
-    assert 0 < found.throughput < 1
-    assert set(found.graphs_ms) == {"infer", "batch", "step/entropy", "step/nhl"}
+    one, every_core = (found.figures[f"{t}"] for t in ("1 inference thread", "2 inference threads"))
+    for f in (one["loop, worker"], one["loop, every 8"], every_core["loop, duty 0.5"]):
+        assert f["rounds"] > 0 and f["adapted_fps"] > 0 and f["commits_h"] > 0
+    assert one["plain"]["adapted_fps"] == one["loop"]["commits_h"] == 0
+    assert every_core["loop, duty 0.5"]["duty"] > 0
 
 
-def test_figures_are_plain_json(found):
-    again = json.loads(json.dumps(found.to_dict(), allow_nan=False))
-    assert again["cold_start_s"] > 0
-    assert again["rss_mib"]["after the run, peak"] >= again["rss_mib"]["start"]
+def test_steps_memory_and_pace_are_there(found):
+    steps = found.figures["steps"]
+    assert {name.rpartition(" ")[2] for name in steps if ", " in name} == {
+        "tent",
+        "bn_stats",
+        "nhl",
+    }
+    memory = found.figures["memory"]
+    assert memory["plain"]["peak_mib"] > 0 and len(memory["swapping"]["resident_mib"]) == 5
+    paced = found.figures["paced"]
+    assert {"plain", "plain (A/A)", "worker"} < set(paced)
+    assert paced["worker"]["frames"] == 40 and "missed_share" in paced["worker"]
+
+
+def test_figures_are_plain_json_and_tables_are_even(found):
+    assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["setting"]["batch"] == 8
+    for table in found.tables:
+        assert table.rows and all(len(row) == len(table.columns) for row in table.rows)
+
+
+def test_the_same_in_eager_torch_in_turn(tmp_path):
+    from tta.runtime.bench_cost import eager, torch
+    from tta.runtime.bench_report import Bench
+
+    setting = Setting("tent", batch=4, steps=1, starts=1, vs="tests.models.mlp:factory")
+    original = eager(setting, str(tmp_path))
+    report = Bench("fashion", setting)
+    from tests.bundles import bundle
+
+    torch(report, bundle("mlp:factory"), original, setting, [])
+    (pair,) = report.figures["torch"].values()
+    assert pair["layers"] == len(bundle("mlp:factory").manifest.named("scale"))
+    assert all(
+        pair[side][k] > 0 for side in ("tta", "torch") for k in ("step_ms", "peak_mib", "start_s")
+    )
+    with Candidate("original", original) as candidate:
+        assert candidate.ask("frames", seconds=0.1)["frames"] > 0
+
+
+def test_a_candidate_that_cannot_run_says_why(tmp_path):
+    with pytest.raises(TtaError, match=r"candidate 'gone' ended: .*no bundle at"):
+        Candidate("gone", {"kind": "tta", "bundle": str(tmp_path / "none.tta")})
+
+
+def test_a_pace_that_plain_inference_cannot_keep_is_refused(tmp_path):
+    from tta.runtime.bench_report import Bench
+    from tta.runtime.bench_speed import paced
+    from tta.runtime.fold import fold
+
+    plain = {"kind": "plain", "model": str(fold(BUNDLE, None, tmp_path / "m.onnx"))}
+    with pytest.raises(TtaError, match="choose fewer --fps"):
+        paced(Bench("", Setting()), BUNDLE, plain, Setting(fps=1e5))
+
+
+class Time:
+    """A clock that work and waiting move."""
+
+    def __init__(self):
+        self.now = 5.0
+
+    def __call__(self):
+        return self.now
+
+    def pass_(self, seconds):
+        self.now += seconds
+
+
+def test_pace_counts_what_comes_too_late():
+    clock = Time()
+    slow = {3: 0.15, 7: 0.06}  # frame 3 takes 1.5 periods beyond its work, so 4 begins late
+
+    def frame(k, now):
+        clock.pass_(slow.get(k, 0.02))
+
+    found = pace(frame, 10.0, 30.0, 10, clock, clock.pass_, clock.pass_)
+    assert found["missed"] == 2  # frame 3, and 4 which waited for it
+    assert found["longest_wait_ms"] == pytest.approx(80)
+    assert found["longest_ms"] == pytest.approx(180)
+    assert found["seconds"] == pytest.approx(0.95) and found["frames"] == 10
+
+
+def test_a_tally_sums_blocks():
+    base, ours = Tally(), Tally()
+    for tally, ms, rounds in ((base, 1.0, 0), (ours, 2.0, 3)):
+        for _ in range(2):
+            tally.add(
+                {"frames": 10, "wall_s": 0.01 * ms, "cpu_s": 0.02 * ms, "ms": [ms] * 10,
+                 "rounds": rounds, "commits": rounds, "worked_s": 0.02 * ms}
+            )  # fmt: skip
+    f = ours.figures(base, 8)
+    assert f["fps_ratio"] == 0.5 and f["cpu_ratio"] == 2 and f["p99_ratio"] == 2
+    assert f["adapted_fps"] == pytest.approx(3 * 8 / 0.04)
+    assert f["commits_h"] == pytest.approx(3600 * 3 / 0.04)

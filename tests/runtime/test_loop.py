@@ -218,10 +218,12 @@ def test_a_limit_asks_for_no_frame_beyond_it(bundle, clean):
 
 
 def test_a_live_source_adapts_as_well(bundle, drifted):
-    live, told = kept_run(bundle, Images(drifted[:40], live=True))
     plain, told_plain = kept_run(bundle, drifted[:40])
+    live, told = kept_run(bundle, Images(drifted[:40], live=True), adapt="inline")
     assert live.current.hash == plain.current.hash and live.counts.commits == 2
     assert record(told) == record(told_plain)
+    beside, told = kept_run(bundle, Images(drifted[:40], live=True))
+    assert len(told) == 40 and beside.counts.commits >= 1
 
 
 class Interrupted(Images):

@@ -263,15 +263,15 @@ def test_a_check_that_fails_lets_nothing_through(model, drift, monkeypatch):
 class Stale(InferSession):
     """A session that ignores the slots it is given, as a provider that bakes weights in would."""
 
-    def __init__(self, bundle, slots=None, threads=1):
-        super().__init__(bundle, None, threads)
+    def __init__(self, bundle, slots=None, *more, **options):
+        super().__init__(bundle, None, *more, **options)
 
 
 @pytest.mark.parametrize("governor", ["auto", "always"])
 def test_a_session_that_serves_other_slots_is_rolled_back(model, drift, monkeypatch, governor):
     stream = Stream(model, "bn_stats", governor=governor)
     stream.adapt(drift())
-    monkeypatch.setattr("tta.runtime.stream.InferSession", Stale)
+    monkeypatch.setattr("tta.runtime.model.InferSession", Stale)
     assert_refused(stream, drift(1), "disagrees with the step graph")
     monkeypatch.undo()
     assert stream.adapt(drift(1))[0].action == "commit"
@@ -285,7 +285,7 @@ def test_an_interrupt_while_probing_leaves_the_old_session(model, drift, monkeyp
     stream = Stream(model, "bn_stats")
     stream.adapt(drift())
     before, session, serving = stream.current, stream.session, stream.serving
-    monkeypatch.setattr("tta.runtime.stream.InferSession", Interrupted)
+    monkeypatch.setattr("tta.runtime.model.InferSession", Interrupted)
     with pytest.raises(KeyboardInterrupt):
         stream.adapt(drift(1))
     assert (stream.current, stream.session, stream.serving) == (before, session, serving)

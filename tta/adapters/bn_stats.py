@@ -10,7 +10,7 @@ from tta.errors import TtaError
 from tta.manifest import Manifest
 from tta.moments import blend
 from tta.protocols import Run
-from tta.records import Array, Moments, State
+from tta.records import Array, Moments, State, Step
 
 
 class BnStats:
@@ -57,13 +57,18 @@ class BnStats:
         alpha = self.share(len(batch))
         source = {**state.slots, **_source(state)}
         step = run("batch", batch, source, alpha=alpha)
+        return self.observe(state, step), step.outputs
+
+    def observe(self, state: State, step: Step) -> State:
+        """The state after a step whose moments are those of as many frames as it has outputs."""
+        alpha = self.share(max((len(v) for v in step.outputs.values()), default=1))
         memory = moving_averages(state, step.moments, self.momentum)
         slots = {}
         for name, value in _source(state).items():
             followed = memory.get(f"ema.{name}")
             if followed is not None:
                 slots[name] = np.float32(1 - alpha) * value + np.float32(alpha) * followed
-        return state.child(slots, memory), step.outputs
+        return state.child(slots, memory)
 
     def share(self, n: int) -> float:
         """Alpha for a batch of n frames."""

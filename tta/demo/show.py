@@ -17,6 +17,7 @@ from tta.demo.stream import DemoStream
 from tta.errors import TtaError
 from tta.records import Frame, Result
 from tta.runtime.loop import advance
+from tta.runtime.session import InferSession
 from tta.runtime.stream import Model, Stream, prediction
 from tta.terminal import Terminal
 
@@ -118,11 +119,12 @@ def _stream(stream: Stream, source: DemoStream, tallies: list[Tally], terminal: 
     names = [tally.name for tally in tallies]
     with terminal.progress(names, source.frames) as advance_bar, source:
         chunk: list[Frame] = []
+        source_model = stream.model.source  # kept, since each chunk asks it
         for frame in source:
             chunk.append(frame)
             if len(chunk) < CHUNK and frame.seq + 1 < len(source):
                 continue
-            frozen = _frozen(stream, chunk)
+            frozen = _frozen(stream, source_model, chunk)
             for each, answer in zip(chunk, frozen):
                 tally = tallies[each.meta["segment"]]
                 for result in advance(stream, each):
@@ -133,11 +135,11 @@ def _stream(stream: Stream, source: DemoStream, tallies: list[Tally], terminal: 
             chunk = []
 
 
-def _frozen(stream: Stream, frames: list[Frame]) -> list[int]:
+def _frozen(stream: Stream, source: InferSession, frames: list[Frame]) -> list[int]:
     """Answers of the source model."""
     bundle = stream.model.bundle
     inputs = np.stack([x for f in frames if (x := stream.preprocess(f)) is not None])
-    outputs = stream.model.source.run(inputs)
+    outputs = source.run(inputs)
     return [
         prediction(bundle, {k: v[i] for k, v in outputs.items()}, 0.0).label
         for i in range(len(inputs))

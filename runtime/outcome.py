@@ -1,0 +1,54 @@
+"""What a round of adaptation came to, and the counts of what happened to a stream's frames and rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tta.records import Array, State, Step
+from tta.runtime.session import InferSession
+
+
+@dataclass
+class Counts:
+    """What happened to a stream's frames and steps."""
+
+    frames: int = 0
+    skipped: int = 0
+    unreadable: int = 0  # readings that the source could make no frame of
+    last_unreadable: str = ""
+    commits: int = 0
+    rollbacks: int = 0
+    resets: int = 0
+    holds: int = 0
+    dropped: int = 0  # frames that no step has seen, since there was no time for one
+    stale: int = 0  # proposals dropped, since the state they were made from was no longer in force
+    failures: int = 0  # steps that ended in an error
+    sampled: int = 0  # frames answered by batch.onnx
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a round came to; nothing is served by it before ``Stream.settle``.
+
+    Attributes:
+        seen: the state in force when the round began: a commit is a compare-and-swap on it.
+        action: ``commit``, ``reset``, ``hold`` or ``rollback``.
+        reason: one clause for people.
+        figures: the numbers behind it.
+        state: state to put in force, None to keep what there is.
+        served: its session and short hash.
+        view: the frozen view of the batch, None where a round failed before it.
+        outputs: what the batch itself is to be served with, None for what the state in force says.
+        holds: whether the governor wanted no adaptation.
+    """
+
+    seen: State
+    action: str
+    reason: str
+    figures: Mapping[str, float]
+    state: State | None = None
+    served: tuple[InferSession, str] | None = None
+    view: Step | None = None
+    outputs: Mapping[str, Array] | None = None
+    holds: bool = False

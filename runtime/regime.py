@@ -1,0 +1,161 @@
+"""When a stream's adaptation rounds run: at once, at a stated share of the time, or beside it.
+
+==========  ======================================================================================
+``Inline``  at once, in the frame loop: deterministic, for files and replays
+``Duty``    in the frame loop too, but all rounds together take at most a share d of the time; for live
+            streams whose inference uses every core
+``Worker``  in a thread of low priority beside the loop, see ``worker``; for a core to spare, or for a
+            paced stream that leaves time between two frames
+==========  ======================================================================================
+
+Frames that no round has time for are dropped from the buffer, oldest first, and counted.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from tta.errors import TtaError
+from tta.records import Decision
+from tta.runtime.stream import Stream
+
+LONGEST_S = 60.0  # a duty is kept only if a round comes about once in that time
+
+
+class Regime(Protocol):
+    """Decides when rounds run; the loop calls ``turn`` after each answered frame."""
+
+    def prepare(self, streams: Sequence[Stream]) -> None:
+        """Before the first frame.
+
+        Raises:
+            TtaError: what was asked for cannot be kept.
+        """
+
+    def turn(self, stream: Stream, now_s: float) -> Decision | None:
+        """Run, begin or settle a round of this stream; what was decided, if anything was."""
+
+    def finish(self, streams: Sequence[Stream]) -> None:
+        """After the last frame: what has begun is settled."""
+
+
+class Inline:
+    """Every round at once."""
+
+    def prepare(self, streams: Sequence[Stream]) -> None:
+        """Nothing to do."""
+
+    def turn(self, stream: Stream, now_s: float) -> Decision | None:
+        """The due round, run and settled."""
+        work = stream.work(now_s)
+        outcome = work() if work else None
+        return stream.settle(outcome) if outcome else None
+
+    def finish(self, streams: Sequence[Stream]) -> None:
+        """Nothing to do."""
+
+
+class Duty(Inline):
+    """Rounds that together take at most a share of the time.
+
+    Time earns credit, ``share`` seconds a second, never more than one round costs, and a round runs once its
+    expected cost is earned. A round that took longer than expected leaves a debt. So at any moment
+
+        spent ≤ share·elapsed + (what the latest round cost beyond what was expected).
+
+    Args:
+        share: above 0, at most 1.
+        clock: seconds, for tests.
+    """
+
+    def __init__(self, share: float, clock: Callable[[], float] = time.perf_counter) -> None:
+        if not 0 < share <= 1:
+            raise TtaError(f"a duty is a share of the time above 0 and at most 1, but is {share:g}")
+        self.share, self._clock = share, clock
+        self.spent_s, self._credit_s, self._expected_s = 0.0, 0.0, 0.0
+        self._last_s = math.nan
+
+    def prepare(self, streams: Sequence[Stream]) -> None:
+        """Rehearse a round of each stream, and refuse a duty that would see one too seldom."""
+        for stream in streams:
+            self._expected_s = max(self._expected_s, rehearse(stream, self._clock))
+        cost = self._expected_s * max(1, len(streams))
+        if cost > self.share * LONGEST_S:
+            raise TtaError(
+                f"a duty of {self.share:g} cannot be kept: a round takes {cost:.2g} s here, so one would "
+                f"come every {cost / self.share:.0f} s, and every {LONGEST_S:.0f} s is needed; raise it to "
+                f"{min(1.0, math.ceil(100 * cost / LONGEST_S) / 100):g}, take a smaller --batch, or "
+                "export fewer layers"
+            )
+        self._last_s = self._clock()
+
+    def turn(self, stream: Stream, now_s: float) -> Decision | None:
+        """The due round, if its cost is earned."""
+        now = self._clock()
+        earned = 0.0 if math.isnan(self._last_s) else self.share * (now - self._last_s)
+        self._last_s = now
+        self._credit_s = min(self._credit_s + earned, self._expected_s)
+        if self._credit_s < self._expected_s:
+            return None
+        decision = super().turn(stream, now_s)
+        took = self._clock() - now
+        if decision is not None:
+            self._expected_s = took
+        self._credit_s -= took
+        self.spent_s += took
+        return decision
+
+
+def rehearse(stream: Stream, clock: Callable[[], float] = time.perf_counter) -> float:
+    """Seconds that a round on a full batch takes, by a second run on noise; nothing of it is kept.
+
+    It also loads the step graphs, which else would delay the first round.
+    """
+    spec = stream.model.bundle.manifest.input
+    shape = [len(stream.buffer) or stream.buffer.size, *(d or 32 for d in spec.sample)]
+    batch = np.random.default_rng(0).normal(size=shape).astype(spec.dtype)
+    run, slots = stream.model.adapting.run, stream.origin.slots
+    took = 0.0
+    for _ in range(2):
+        start = clock()
+        try:
+            run("batch", batch, slots, alpha=0.0)
+            proposal, _ = stream.method.adapt(stream.origin, batch, run)
+            run("batch", batch, proposal.slots, alpha=0.0)
+            stream.model.serve(proposal)
+        except ValueError:  # noise may be no input to learn from; the time until there counts
+            pass
+        took = clock() - start
+    return took
+
+
+def regime(
+    adapt: str, duty: float | None = None, live: bool = False, budget: float | None = None
+) -> Regime:
+    """The regime of those words.
+
+    Args:
+        adapt: ``inline``, ``worker``, or ``auto``: a live source in the worker, a finite one inline.
+        duty: share of the time for inline rounds, None for no limit.
+        live: whether a source is.
+        budget: what ``auto`` lets live sources have inline, None for the worker.
+
+    Raises:
+        TtaError: unknown, or a duty for the worker.
+    """
+    from tta.runtime.worker import Worker
+
+    if adapt not in ("auto", "inline", "worker"):
+        raise TtaError(f"adapt is auto, inline or worker, but is {adapt!r}")
+    if duty is not None and adapt == "worker":
+        raise TtaError("a duty holds for inline adaptation; the worker takes what inference leaves")
+    if duty is not None:
+        return Duty(duty)
+    if adapt == "auto" and live:
+        return Worker() if budget is None else Duty(budget)
+    return Worker() if adapt == "worker" else Inline()
