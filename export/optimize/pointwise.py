@@ -106,6 +106,9 @@ def forward(
     """
     c, k, *ones = (d if isinstance(d, int) else 1 for d in dims(weight))
     w = op.Reshape(weight, [c, k])
+    turned = op.Transpose(
+        w, perm=[1, 0]
+    )  # vectors go first in products: onnxruntime is slow at W v
     axes = [0, *range(2, len(dims(x)))]
     n = shared.count(norm, x)
     start, offset = _origin(node, norm)
@@ -117,7 +120,7 @@ def forward(
     covariance = op.Sub(op.Div(scatter, n), op.Mul(op.Unsqueeze(middle, [1]), middle))
     spread = op.ReduceSum(op.Mul(op.MatMul(w, covariance), w), [1], keepdims=0)
     batch_var = op.Relu(spread)  # rounding must not take it below 0
-    batch_mean = op.Add(op.MatMul(w, middle), op.constant(offset))  # less the source mean
+    batch_mean = op.Add(op.MatMul(middle, turned), op.constant(offset))  # less the source mean
     mean_part, var_part = shared.part(norm)
     mean = op.Add(mean_part, op.Mul(alpha, batch_mean))
     var = op.Add(var_part, op.Mul(alpha, batch_var))  # with epsilon in it
@@ -141,13 +144,12 @@ def forward(
         dscale, dbias = op.Mul(vectors.ratio, u), op.Mul(vectors.inverse, sum_adz)
         if not record.active[0]:
             return [None, dscale, dbias]
-        turned = op.Transpose(w, perm=[1, 0])
         direct = op.Conv(adz, unblocked.kernel(op, turned, alpha, [k, c, *ones]))
         if shared.constant:
             return [direct, dscale, dbias]
         mixed = op.MatMul(turned, op.Mul(w, op.Unsqueeze(op.Mul(vectors.slope, u), [1])))
-        constant = op.MatMul(turned, op.Mul(shared.share(n), sum_adz))
-        rest = op.Sub(constant, op.MatMul(mixed, middle))
+        constant = op.MatMul(op.Mul(shared.share(n), sum_adz), w)
+        rest = op.Sub(constant, op.MatMul(middle, mixed))  # mixed is symmetric
         through = op.Conv(xs, op.Reshape(mixed, [k, k, *ones]), rest)
         return [op.Add(direct, through), dscale, dbias]
 
