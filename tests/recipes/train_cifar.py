@@ -9,6 +9,7 @@ import argparse
 import io
 import os
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -29,11 +30,11 @@ def read_jpegs(name: str, crop: int | None = None) -> tuple[np.ndarray, np.ndarr
     """
     with np.load(Path(os.environ["TTA_DATA"]) / f"{name}.npz") as z:
         data, offsets, labels = z["data"].tobytes(), z["offsets"], z["labels"]
-    pairs = zip(offsets[:-1], offsets[1:])
+    pairs = pairwise(offsets)
     images = [np.asarray(Image.open(io.BytesIO(data[a:b])).convert("RGB")) for a, b in pairs]
     if crop is not None:
         corners = [((i.shape[0] - crop) // 2, (i.shape[1] - crop) // 2) for i in images]
-        images = [i[t : t + crop, l : l + crop] for i, (t, l) in zip(images, corners)]
+        images = [i[a : a + crop, b : b + crop] for i, (a, b) in zip(images, corners)]
     return np.stack(images), labels.astype(np.int64)
 
 

@@ -67,14 +67,15 @@ class DemoStream:
         """Nothing to close."""
 
     def __iter__(self) -> Iterator[Frame]:
-        """Frames with ``label`` and ``segment`` (its index) in their meta."""
+        """Frames with ``label``, ``segment`` (its index), ``shift``, ``severity`` and ``clean`` in their meta."""
         rng = np.random.default_rng(self.seed)
         for k, segment in enumerate(self.segments):
             order = rng.permutation(len(self._images))[: self.frames]
-            images = self._images[order]
+            clean = images = self._images[order]
             if segment.shift:
                 images = shift(segment.shift, images, segment.severity, rng)
+            known = {"segment": k, "shift": segment.shift, "severity": segment.severity}
             for i, (image, label) in enumerate(zip(images, self._labels[order])):
                 seq = k * self.frames + i
-                meta = {"label": int(label), "segment": k}
+                meta = {**known, "label": int(label), "clean": clean[i]}
                 yield Frame(image, seq / FPS, seq, "demo", meta)

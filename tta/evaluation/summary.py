@@ -1,0 +1,228 @@
+"""The figures of a side-by-side run: by segment what each model costs, what was found and how soon."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from tta.evaluation.interval import Interval, block_of, interval
+from tta.evaluation.record import Measure, Recording, Row, Segment, finite, mean
+
+MEANING: dict[Measure, str] = {
+    "error": "share of wrong answers, against labels (which the models never see)",
+    "disagreement": "share of answers that differ from the frozen model's own answer to the clean frame; the "
+    "data have no labels, so there is no error",
+    "doubt": "1 - mean confidence, an estimate that can be far off; the data have neither labels nor clean "
+    "frames, so there is no error",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentFigures:
+    """One segment.
+
+    Attributes:
+        name: what the world does.
+        severity: 0 where it does nothing.
+        start: number of the first row.
+        frames: answers in it.
+        frozen: mean loss of the frozen model, nan where nothing is known.
+        adapted: mean loss of the adapted stream.
+        gain: frozen minus adapted, paired by frame, with its interval.
+        in_drift: share of its frames reported as drift.
+        alarms: alarms raised in it.
+        delay: answers from its start to its first alarm, None without one and in a clean beginning.
+        delay_s: the same in seconds of stream time.
+        already: whether it began while the report still said drift.
+        clear: where it is clean and drift was said at its start, answers until that ended; else None.
+        kinds: how often each kind of shift was named.
+    """
+
+    name: str
+    severity: int
+    start: int
+    frames: int
+    frozen: float
+    adapted: float
+    gain: Interval
+    in_drift: float
+    alarms: int
+    delay: int | None
+    delay_s: float | None
+    already: bool
+    clear: int | None
+    kinds: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The whole run.
+
+    Attributes:
+        measure: what a loss is.
+        segments: figures by segment.
+        frozen: mean loss over all rows.
+        adapted: likewise.
+        gain: paired difference over all rows.
+        false_alarms: alarms in a clean world: all in a first clean segment, all but the first in a later one.
+        clean_frames: answers in a clean world.
+        changes: changes of the world to a shifted one.
+        alarmed: those that an alarm followed.
+        standing: others, which came while the report already said drift.
+        median_delay: answers between such a change and its first alarm, None without any.
+        unlabelled: rows without a label, where others have one.
+    """
+
+    measure: Measure
+    segments: tuple[SegmentFigures, ...]
+    frozen: float
+    adapted: float
+    gain: Interval
+    false_alarms: int
+    clean_frames: int
+    changes: int
+    alarmed: int
+    standing: int
+    median_delay: float | None
+    unlabelled: int
+
+
+def summarise(recording: Recording) -> Summary:
+    """The figures of a run."""
+    measure, batch = recording.measure, int(recording.about.get("batch", 1))
+    figures = tuple(
+        _segment(recording.rows, segment, measure, batch) for segment in recording.segments
+    )
+    rows = recording.rows
+    losses = np.array([row.losses(measure) for row in rows], np.float64).reshape(-1, 2)
+    changed = [f for f in figures[1:] if f.severity]
+    delays = [f.delay for f in changed if f.delay is not None]
+    calm = [f for f in figures if not f.severity]
+    return Summary(
+        measure=measure,
+        segments=figures,
+        frozen=mean(losses[:, 0]),
+        adapted=mean(losses[:, 1]),
+        gain=interval(losses[:, 0] - losses[:, 1], block_of(len(rows), batch)),
+        false_alarms=sum(f.alarms if f.start == 0 else max(0, f.alarms - 1) for f in calm),
+        clean_frames=sum(f.frames for f in calm),
+        changes=len(changed),
+        alarmed=len(delays),
+        standing=sum(f.delay is None and f.already for f in changed),
+        median_delay=float(statistics.median(delays)) if delays else None,
+        unlabelled=sum(row.label is None for row in rows) if measure == "error" else 0,
+    )
+
+
+def _segment(rows: list[Row], segment: Segment, measure: Measure, batch: int) -> SegmentFigures:
+    own = rows[segment.start : segment.stop]
+    losses = np.array([row.losses(measure) for row in own], np.float64).reshape(-1, 2)
+    first = next((k for k, row in enumerate(own) if row.alarms), None)
+    if segment.start == 0 and segment.clean:
+        first = None  # nothing has changed yet: an alarm here is false
+    already = segment.start > 0 and rows[segment.start - 1].level == "drift"
+    clear = None
+    if segment.clean and already:
+        clear = next((k for k, row in enumerate(own) if row.level != "drift"), None)
+    kinds: dict[str, int] = {}
+    for row in own:
+        if row.kind:
+            kinds[row.kind] = kinds.get(row.kind, 0) + 1
+    return SegmentFigures(
+        name=segment.name,
+        severity=segment.severity,
+        start=segment.start,
+        frames=len(own),
+        frozen=mean(losses[:, 0]),
+        adapted=mean(losses[:, 1]),
+        gain=interval(losses[:, 0] - losses[:, 1], block_of(len(own), batch)),
+        in_drift=mean(float(row.level == "drift") for row in own),
+        alarms=sum(bool(row.alarms) for row in own),
+        delay=first,
+        delay_s=None if first is None else own[first].t_s - own[0].t_s,
+        already=already,
+        clear=clear,
+        kinds=kinds,
+    )
+
+
+def to_json(recording: Recording, summary: Summary) -> dict[str, Any]:
+    """The summary as JSON's types; numbers that are not finite are None."""
+    found = {
+        "about": recording.about,
+        "measure": summary.measure,
+        "meaning": MEANING[summary.measure],
+        **{k: v for k, v in asdict(summary).items() if k != "measure"},
+        "counts": recording.counts,
+        "thresholds": recording.thresholds,
+    }
+    plain: dict[str, Any] = _plain(found)
+    return plain
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return finite(value) if isinstance(value, float) else value
+
+
+COLUMNS = ("segment", "frames", "frozen", "adapted", "gain, points [95 %]", "alarms", "first after")
+
+
+def table(summary: Summary) -> list[tuple[str, ...]]:
+    """Rows for a terminal, losses in %, a last row for the whole stream."""
+    rows = [
+        (
+            f.name if not f.severity else f"{f.name} {f.severity}",
+            str(f.frames),
+            percent(f.frozen),
+            percent(f.adapted),
+            points(f.gain),
+            str(f.alarms),
+            _found(f),
+        )
+        for f in summary.segments
+    ]
+    frames = sum(f.frames for f in summary.segments)
+    alarms = sum(f.alarms for f in summary.segments)
+    whole = ("whole stream", str(frames), percent(summary.frozen), percent(summary.adapted))
+    return [*rows, (*whole, points(summary.gain), str(alarms), "")]
+
+
+def _found(f: SegmentFigures) -> str:
+    if f.delay is not None:
+        return f"{f.delay} frames"
+    if f.severity:
+        return "still in drift" if f.already else "not found"
+    return "" if f.clear is None else f"all clear after {f.clear}"
+
+
+def percent(share: float) -> str:
+    """A share as text.
+
+    >>> percent(0.1234), percent(float("nan"))
+    ('12.3 %', 'unknown')
+    """
+    return f"{100 * share:.1f} %" if share == share else "unknown"
+
+
+def points(gain: Interval) -> str:
+    """A difference of shares in points, with its interval.
+
+    >>> points(Interval(0.1, 0.05, 0.15)), points(Interval(0.1, None, None))
+    ('+10.0 [+5.0, +15.0]', '+10.0')
+    """
+    if gain.mean != gain.mean:
+        return "unknown"
+    text = f"{100 * gain.mean:+.1f}"
+    if gain.low is not None and gain.high is not None:
+        text += f" [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
+    return text
+
+
+__all__ = ["COLUMNS", "MEANING", "SegmentFigures", "Summary", "percent", "points", "summarise", "table", "to_json"]
