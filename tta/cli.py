@@ -1,4 +1,4 @@
-"""The command ``tta``: export, inspect, run, demo, bench, state."""
+"""The command ``tta``: export, inspect, run, simulate, demo, bench, state."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     _export(commands.add_parser("export", help="make a bundle from a torch model"))
     _inspect(commands.add_parser("inspect", help="say what a bundle holds"))
     _run(commands.add_parser("run", help="stream a source through a bundle that adapts"))
+    _simulate(commands.add_parser("simulate", help="what a shift does, and what adaptation buys"))
     _demo(commands.add_parser("demo", help="watch a shipped model adapt, offline, in a minute"))
     _bench(commands.add_parser("bench", help="what a bundle costs here, against plain onnxruntime"))
     _state(commands.add_parser("state", help="look at adapted states, or write them as ONNX"))
@@ -143,6 +144,38 @@ def run(given: argparse.Namespace) -> None:
     for stream in streams:
         if 0 < stream.counts.frames == stream.counts.skipped:
             raise TtaError(f"no frame could be used, the last because {stream.complaint}")
+
+
+def _simulate(p: argparse.ArgumentParser) -> None:
+    p.add_argument("bundle")
+    p.add_argument("source", help="sim://cifar10?corruption=fog&schedule=gradual, or any source")
+    p.add_argument("--adapter", default="nhl", help="name?option=value (default nhl)")
+    p.add_argument(
+        "--out", metavar="DIR", help="folder for timeline.png, .html, JSON lines, summary"
+    )
+    p.add_argument("--batch", type=_whole(1), default=16, help="frames a step (default 16)")
+    p.add_argument("--governor", choices=("auto", "always", "off"), default="auto")
+    p.add_argument("--threads", type=_whole(1), default=1, help="inference threads (default 1)")
+    p.add_argument("--window", type=_whole(1), help="frames behind each point of the error curve")
+    p.add_argument("--limit", type=_whole(1), help="frames at most")
+    p.set_defaults(action=simulate)
+
+
+def simulate(given: argparse.Namespace) -> None:
+    """``tta simulate``."""
+    from tta.evaluation.simulate import simulate as run_simulation
+
+    run_simulation(
+        given.bundle,
+        given.source,
+        given.adapter,
+        given.out,
+        batch=given.batch,
+        governor=given.governor,
+        threads=given.threads,
+        window=given.window,
+        limit=given.limit,
+    )
 
 
 def _demo(p: argparse.ArgumentParser) -> None:

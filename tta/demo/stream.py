@@ -67,14 +67,15 @@ class DemoStream:
         """Nothing to close."""
 
     def __iter__(self) -> Iterator[Frame]:
-        """Frames with ``label``, ``segment`` (its index), ``shift``, ``severity`` and ``clean`` in their meta."""
+        """Frames whose meta has ``label``, ``segment`` (index), ``corruption``, ``severity``, ``clean``."""
         rng = np.random.default_rng(self.seed)
         for k, segment in enumerate(self.segments):
             order = rng.permutation(len(self._images))[: self.frames]
             clean = images = self._images[order]
             if segment.shift:
                 images = shift(segment.shift, images, segment.severity, rng)
-            known = {"segment": k, "shift": segment.shift, "severity": segment.severity}
+            name = segment.shift or "none"
+            known = {"segment": k, "corruption": name, "severity": segment.severity}
             for i, (image, label) in enumerate(zip(images, self._labels[order])):
                 seq = k * self.frames + i
                 meta = {**known, "label": int(label), "clean": clean[i]}

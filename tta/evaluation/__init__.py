@@ -1,1 +1,1 @@
-"""What a shift does to a model and what adaptation buys: side-by-side runs, their pictures, the sensor audit."""
+"""What a shift does to a model and what adaptation buys: runs side by side, pictures, the sensor audit."""

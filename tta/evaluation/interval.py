@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,6 +52,31 @@ def interval(values: Array, block: int) -> Interval:
     return Interval(mean, float(mean - half), float(mean + half))
 
 
+def pooled(parts: Sequence[tuple[Interval, int]]) -> Interval:
+    """The mean over stretches ``(interval, values)``, each of which stays as long as it is.
+
+    Σ wₛ·meanₛ with the half width √Σ (wₛ·halfₛ)², wₛ the stretch's share of the values: what the world does is
+    given, so that it differs between stretches makes nothing unsure. No interval where a stretch has none.
+
+    >>> pooled([(Interval(0.0, -0.3, 0.3), 10), (Interval(1.0, 0.6, 1.4), 10)])
+    Interval(mean=0.5, low=0.25, high=0.75)
+    """
+    known = [(each, n) for each, n in parts if n and each.mean == each.mean]
+    total = sum(n for _, n in known)
+    if not total:
+        return Interval(float("nan"), None, None)
+    mean = sum(each.mean * n / total for each, n in known)
+    halves = [
+        (each.high - each.low) / 2 * n / total
+        for each, n in known
+        if each.low is not None and each.high is not None
+    ]
+    if len(halves) < len(known):
+        return Interval(mean, None, None)
+    half = sum(h * h for h in halves) ** 0.5
+    return Interval(mean, mean - half, mean + half)
+
+
 def block_of(n: int, batch: int) -> int:
     """Block length for a stretch of n values: a twentieth of it, and no less than an adaptation batch."""
     return max(1, batch, n // BLOCKS)
@@ -70,4 +96,4 @@ def student(degrees: int) -> float:
     )
 
 
-__all__ = ["Interval", "block_of", "interval", "student"]
+__all__ = ["Interval", "block_of", "interval", "pooled", "student"]

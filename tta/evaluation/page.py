@@ -70,7 +70,9 @@ def _gallery(view: Timeline, summary: Summary) -> str:
         return ""
     cards = [_card(view.segments[k], view.figures[k], k + 1) for k in view.shown]
     both = any(view.segments[k].before is not None for k in view.shown)
-    note = "The same frame before and after the shift, and what each model makes of the whole segment."
+    note = (
+        "The same frame before and after the shift, and what each model makes of the whole segment."
+    )
     return (
         f"<h2>What the model sees</h2>\n<p class='note'>{note if both else note.split(',')[-1].strip()}</p>\n"
         f'<div class="gallery">{"".join(cards)}</div>'
@@ -87,7 +89,9 @@ def _card(segment: Segment, figures: SegmentFigures, number: int) -> str:
         if frame is not None:
             alt = f"frame of segment {number}, {segment.title}, {caption} the shift"
             alt = alt if not segment.clean else f"frame of segment {number}, {segment.title}"
-            shown.append(f"<figure>{thumbnail(frame, alt, scale)}<figcaption>{caption}</figcaption></figure>")
+            shown.append(
+                f"<figure>{thumbnail(frame, alt, scale)}<figcaption>{caption}</figcaption></figure>"
+            )
     sign = {1: "better", -1: "worse"}.get(figures.gain.sign, "")
     return (
         f'<section class="card"><h3>{number} · {escape(segment.title)}</h3>'
@@ -115,7 +119,7 @@ def thumbnail(frame: Array, alt: str, scale: list[Array]) -> str:
         colour = "var(--adapted)" if k % 2 else "var(--frozen)"
         shade = 1 - 0.6 * k / max(1, len(signals) - 1)
         lines.append(
-            f'<path d="M{data}" fill="none" stroke="{colour}" stroke-opacity="{shade:.2f}" stroke-width="1.2"/>'
+            f'<path d="M{data}" fill="none" stroke="{colour}" stroke-opacity="{shade:.2f}"/>'
         )
     label = escape(alt, quote=True)
     return f'<svg viewBox="0 0 120 80" role="img" aria-label="{label}">{"".join(lines)}</svg>'
@@ -137,9 +141,12 @@ def _losses(view: Timeline, summary: Summary) -> str:
         _key("area", "lost", "adaptation hurts"),
         _key("world", "band", "shifted world, darker where harsher"),
     ]
+    if view.estimate is not None:
+        legend.insert(2, _key("dotted", "soft", "frozen, estimated without labels"))
+    meaning = escape(MEANING[summary.measure])
     return (
         f"<h2>{escape(TITLES[view.measure])}</h2>\n"
-        f'<p class="note">In %, over windows of {view.window} frames: {escape(MEANING[summary.measure])}.</p>\n'
+        f'<p class="note">Over windows of {view.window} frames: {meaning}.</p>\n'
         f'<div class="legend">{"".join(legend)}</div>\n' + _both(losses, view)
     )
 
@@ -149,8 +156,8 @@ def _scores(view: Timeline) -> str:
         return ""
     rest = view.hidden_scores
     note = (
-        "Scores with a calibrated threshold are drawn in units of it, on a logarithmic scale from 0.1 to 100; "
-        "others in their own unit."
+        "Scores with a calibrated threshold are drawn in units of it, on a logarithmic scale from 0.1 to "
+        "100; others in their own unit."
     )
     if rest:
         note += f" In the JSON lines, but not drawn: {', '.join(rest)}."
@@ -163,10 +170,12 @@ def _scores(view: Timeline) -> str:
 
 def _events(view: Timeline) -> str:
     note = (
-        "Filled triangles are the first alarm behind a change of the world, with the frames since; hollow ones "
-        "are all other alarms. Below, what the governor did with each adaptation step."
+        "A filled triangle is the first find behind a change of the world, with the frames since; hollow "
+        "ones are all others. Below them, what the governor did with each adaptation step."
     )
-    return f'<h2>What was found, and what was done</h2>\n<p class="note">{note}</p>\n' + _both(events, view)
+    return f'<h2>What was found, and what was done</h2>\n<p class="note">{note}</p>\n' + _both(
+        events, view
+    )
 
 
 def _layers(view: Timeline) -> str:
@@ -179,9 +188,8 @@ def _layers(view: Timeline) -> str:
         f'style="background:linear-gradient(90deg, {stops})"></span>{high:.2g}, logarithmic</p>'
     )
     note = "Distance of each layer's statistics from the source, input at the top, output at the bottom."
-    return (
-        f'<h2>Which layers show it</h2>\n<p class="note">{note}</p>\n{scale}\n'
-        + _both(layers, view, view.heat)
+    return f'<h2>Which layers show it</h2>\n<p class="note">{note}</p>\n{scale}\n' + _both(
+        layers, view, view.heat
     )
 
 
@@ -195,8 +203,8 @@ def _table(summary: Summary) -> str:
         tds[4] = f'<td class="{css}">{escape(points(gain))}</td>'
         rows.append(f"<tr>{''.join(tds)}</tr>")
     note = (
-        "Gain is frozen minus adapted, paired by frame; the interval is 95 %, from means of consecutive blocks. "
-        "Coloured where it excludes zero."
+        "Gain is frozen minus adapted, paired by frame; the interval is 95 %, from means of consecutive "
+        "blocks. Coloured where it excludes zero."
     )
     return (
         f'<h2>By segment</h2>\n<p class="note">{note}</p>\n<div class="scroll"><table><thead><tr>{head}</tr>'
@@ -214,8 +222,8 @@ def _about(recording: Recording, view: Timeline) -> str:
     return (
         "<details><summary>How this was made</summary>\n"
         f'<div class="scroll"><table class="about"><tbody>{rows}</tbody></table></div>\n'
-        f'<p class="note">Thresholds: {escape(limits)}. The frames, one a line, are in frames.jsonl; the figures '
-        "in summary.json.</p></details>"
+        f'<p class="note">Thresholds: {escape(limits)}. The frames, one a line, are in frames.jsonl; the '
+        "figures in summary.json.</p></details>"
     )
 
 

@@ -6,11 +6,12 @@ import numpy as np
 
 from tta.evaluation.picture import data_uri, viridis
 from tta.evaluation.svg import Drawing, nice_top, runs, width_of
-from tta.evaluation.timeline import ACTIONS, TITLES, Heat, Score, Timeline
+from tta.evaluation.timeline import TITLES, Heat, Score, Timeline
 from tta.records import Array
 
 WIDE, NARROW = 980, 380  # widths that the panels are drawn for: a desk and a phone
 LOWEST, HIGHEST = 0.1, 100.0  # of the axis of scores in units of their threshold
+VERDICTS = ("recall", "learn", "alarm")
 DOTS = 60  # windows up to which each is marked by a dot
 
 
@@ -36,6 +37,8 @@ def losses(view: Timeline, width: int) -> str:
         for css, other in (("won", better), ("lost", worse)):
             edge = np.concatenate([y(other[run]), y(bins.frozen[run])[::-1]])
             drawing.path(between_x, edge, css, closed=True)
+    if view.estimate is not None:
+        drawing.path(drawing.x(view.estimate.x), y(np.clip(view.estimate.y, 0, most)), "estimate")
     for css, values in (("frozen", bins.frozen), ("adapted", bins.adapted)):
         for run in runs(bins.segment):
             drawing.path(x[run], y(values[run]), css)
@@ -62,7 +65,9 @@ def scores(view: Timeline, width: int) -> str:
     bottom = y - gap
     drawing.height = bottom + 22
     _axis(drawing, view, bottom)
-    worst = [f"{s.name} at most {s.y.max():.3g} times its threshold" for s in view.scores if s.ratio]
+    worst = [
+        f"{s.name} at most {s.y.max():.3g} times its threshold" for s in view.scores if s.ratio
+    ]
     said = "; ".join(worst) or "no score has a calibrated threshold"
     return drawing.svg(_css(narrow), "Drift scores over the stream", said)
 
@@ -98,64 +103,65 @@ def _strip(
 
 
 def events(view: Timeline, width: int) -> str:
-    """Lanes: when the world changed, what was found when, what the governor did."""
+    """Lanes: when the world changed, what was found when and judged how, what the governor did."""
     narrow = width == NARROW
-    lane = 26.0
-    names = ["world changes", "alarms", *ACTIONS]
-    drawing = Drawing(width, len(names) * lane + 26, view.length, *_margins(narrow))
-    if narrow:
-        lane = 36.0
-        drawing.height = len(names) * lane + 26
+    lane = 36.0 if narrow else 26.0
+    verdicts = [e for e in view.events if e.what in VERDICTS]
     counts = {
         "world changes": max(0, len(view.segments) - 1),
-        "alarms": len(view.alarms),
+        "change found": len(view.events) - len(verdicts),
+        **({"verdict": len(verdicts)} if verdicts else {}),
         **{action: len(at) for action, at in view.decisions.items()},
     }
-    _bands(drawing, view, 4, len(names) * lane, named=False)
-    for k, name in enumerate(names):
-        top = 4 + k * lane + (12 if narrow else 0)
+    drawing = Drawing(width, len(counts) * lane + 26, view.length, *_margins(narrow))
+    _bands(drawing, view, 4, len(counts) * lane, named=False)
+    for k, (name, count) in enumerate(counts.items()):
+        top = 4 + k * lane + (16 if narrow else 3)
         bar = lane - (18 if narrow else 10)
-        label = f"{name}, {counts[name]}"
         if narrow:
-            drawing.text(drawing.left, top - 1, label, "name")
-            top += 4
+            drawing.text(drawing.left, top - 5, f"{name}, {count}", "name")
         else:
-            drawing.text(drawing.left - 8, top + bar / 2 + 7, label, "name", "end")
-            top += 3
+            drawing.text(drawing.left - 8, top + bar / 2 + 4, f"{name}, {count}", "name", "end")
         drawing.line(drawing.left, top + bar, drawing.end, top + bar, "grid")
         if name == "world changes":
             for segment in view.segments[1:]:
                 at = float(drawing.x(segment.start))
-                drawing.path(
-                    np.array([at - 5, at + 5, at]), np.array([top, top, top + bar]), "change", True
-                )
-        elif name == "alarms":
-            _alarms(drawing, view, top, bar)
+                down = np.array([top, top, top + bar])
+                drawing.path(np.array([at - 5, at + 5, at]), down, "change", True)
+        elif name in ("change found", "verdict"):
+            _marks(drawing, view, name == "verdict", top, bar)
         else:
-            css = f"act {name}"
-            drawing.ticks(drawing.x(view.decisions[name]).tolist(), top, bar, css)
+            drawing.ticks(drawing.x(view.decisions[name]).tolist(), top, bar, f"act {name}")
     _axis(drawing, view, drawing.height - 22)
-    found = [f"frame {a.at}" + (f", {a.delay} after the change" if a.delay is not None else "")
-             for a in view.alarms[:40]]  # fmt: skip
-    said = f"{len(view.alarms)} alarms: " + "; ".join(found) if found else "no alarm"
-    return drawing.svg(_css(narrow), "Changes, alarms and decisions over the stream", said)
+    found = [f"{e.what} at {e.at}" + (f", {e.delay} after the change" if e.delay is not None else "")
+             for e in view.events[:40]]  # fmt: skip
+    said = "; ".join(found) or "nothing was found"
+    return drawing.svg(_css(narrow), "Changes, what was found, and decisions over the stream", said)
 
 
-def _alarms(drawing: Drawing, view: Timeline, top: float, height: float) -> None:
+def _marks(drawing: Drawing, view: Timeline, verdicts: bool, top: float, height: float) -> None:
+    """Triangles for finds, filled behind a change; for verdicts the first letter of each."""
     free = -1.0
-    for alarm in view.alarms:
-        at = float(drawing.x(alarm.at))
-        css = "alarm" if alarm.delay is not None else "alarm other"
-        up = np.array([top + height, top + height, top])
-        drawing.path(np.array([at - 5, at + 5, at]), up, css, True)
-        if alarm.delay is not None:
-            text = f"+{alarm.delay}"
-            room = width_of(text) + 8
-            left = at + 8 + room > drawing.end
-            if at > free or left:
-                drawing.text(at - 8 if left else at + 8, top + height - 2, text, "small",
-                             "end" if left else "start")  # fmt: skip
-                free = at + room + 8
+    for event in view.events:
+        if (event.what in VERDICTS) != verdicts:
+            continue
+        at, text = float(drawing.x(event.at)), event.what
+        if not verdicts:
+            css = "alarm" if event.delay is not None else "alarm other"
+            up = np.array([top + height, top + height, top])
+            drawing.path(np.array([at - 5, at + 5, at]), up, css, True)
+            text = "" if event.delay is None else f"+{event.delay}"
+        elif event.kind and event.kind != "unknown":
+            text += f": {event.kind.replace('_', ' ')}"
+        if verdicts:
+            css = "alarm" if event.what == "alarm" else "alarm other"
+            drawing.rect(at - 3, top + height / 2 - 2, 6, 6, css)
+        room = width_of(text) + 8
+        turn = at + 8 + room > drawing.end
+        if text and at > free:
+            place, side = (at - 8, "end") if turn else (at + 8, "start")
+            drawing.text(place, top + height - 2, text, "small", side)
+            free = at if turn else at + room + 4
 
 
 def layers(view: Timeline, heat: Heat, width: int) -> str:

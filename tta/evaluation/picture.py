@@ -51,10 +51,10 @@ def pixels(frame: Array, side: int = SIDE) -> Array:
 
 
 def png(image: Array) -> bytes:
-    """A PNG file of uint8 ``(h, w)`` or ``(h, w, 3)`` (W3C PNG specification, second edition).
+    r"""A PNG file of uint8 ``(h, w)`` or ``(h, w, 3)`` (W3C PNG specification, second edition).
 
     >>> png(np.zeros((1, 1), np.uint8))[:8]
-    b'\\x89PNG\\r\\n\\x1a\\n'
+    b'\x89PNG\r\n\x1a\n'
     """
     height, width = image.shape[:2]
     colour = 0 if image.ndim == 2 else 2
@@ -62,7 +62,12 @@ def png(image: Array) -> bytes:
     rows = np.ascontiguousarray(image).reshape(height, -1)
     lines = np.concatenate([np.zeros((height, 1), np.uint8), rows], axis=1)  # filter 0: as it is
     data = zlib.compress(lines.tobytes(), 9)
-    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", data) + _chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + _chunk(b"IHDR", header)
+        + _chunk(b"IDAT", data)
+        + _chunk(b"IEND", b"")
+    )
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:

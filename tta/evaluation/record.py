@@ -16,6 +16,8 @@ from typing import Any, Literal
 from tta.records import Array
 
 Measure = Literal["error", "disagreement", "doubt"]
+FINDS = ("level", "detected", "alarm")  # events that say that something changed
+ALARMS = ("level", "alarm")  # events that call for a person
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,8 @@ class Row:
         seq: sequence number of the frame in its source.
         t_s: time of the frame in s.
         segment: index of the stretch of the stream that it belongs to.
+        shift: what the world does at this frame, ``clean`` where it does nothing.
+        severity: how harshly, 0 where clean.
         label: true class, None where the source does not know it.
         clean: what the frozen model answers to the same frame before its shift, None where unknown.
         frozen: class that the frozen model answers.
@@ -35,8 +39,9 @@ class Row:
         level: ``ok``, ``warn`` or ``drift``.
         scores: drift scores by name.
         layers: per-layer scores, at frames with a batch behind them; else empty.
-        alarms: names of what raised an alarm at this frame.
-        kind: what the alarm says the shift is, empty where it says nothing.
+        event: ``detected``, ``recall``, ``learn`` or ``alarm`` where the watch over the scores said so;
+            ``level`` where there is no watch and the level became ``drift``; else empty.
+        detail: all that was said with the event: kind, metrics, estimated error, ...
         action: what the governor did, empty between steps.
         reason: why.
     """
@@ -44,6 +49,8 @@ class Row:
     seq: int
     t_s: float
     segment: int
+    shift: str
+    severity: float
     label: int | None
     clean: int | None
     frozen: int
@@ -53,8 +60,8 @@ class Row:
     level: str
     scores: Mapping[str, float] = field(default_factory=dict)
     layers: Mapping[str, float] = field(default_factory=dict)
-    alarms: tuple[str, ...] = ()
-    kind: str = ""
+    event: str = ""
+    detail: Mapping[str, Any] = field(default_factory=dict)
     action: str = ""
     reason: str = ""
 
@@ -74,23 +81,35 @@ class Row:
 
 @dataclass(slots=True)
 class Segment:
-    """A stretch of the stream in which the world stays as it is.
+    """A stretch of the stream between two changes of the world.
 
     Attributes:
-        name: what the world does, ``clean`` where it does nothing.
-        severity: how harshly, 0 where clean.
+        name: what the world does, ``clean`` where it does nothing, ``mixed`` where frames differ.
+        severity: how harshly at most, 0 where clean.
         start: number of its first row.
         stop: number of the row behind its last.
+        grows: whether the severity changes within.
         before: a frame of it as it was before the shift; None where the source does not tell.
         after: the same frame as the model sees it.
     """
 
     name: str
-    severity: int
+    severity: float
     start: int
     stop: int
+    grows: bool = False
     before: Array | None = None
     after: Array | None = None
+
+    def take(self, shift: str, severity: float) -> None:
+        """Count in one more row."""
+        self.stop += 1
+        if severity and self.severity:
+            self.name = self.name if shift == self.name else "mixed"
+            self.grows |= severity != self.severity
+        elif severity:
+            self.name, self.grows = shift, self.stop - self.start > 1
+        self.severity = max(self.severity, severity)
 
     @property
     def clean(self) -> bool:
@@ -100,7 +119,10 @@ class Segment:
     @property
     def title(self) -> str:
         """Name and severity."""
-        return self.name if self.clean else f"{self.name} {self.severity}"
+        name = self.name.replace("_", " ")
+        if self.clean:
+            return name
+        return f"{name}, up to {self.severity:.2g}" if self.grows else f"{name} {self.severity:g}"
 
 
 @dataclass(slots=True)
@@ -137,17 +159,16 @@ def write_rows(path: Path, recording: Recording) -> None:
     """One JSON object a row; numbers that are not finite are null."""
     with path.open("w", encoding="utf-8") as file:
         for row in recording.rows:
-            file.write(json.dumps(_line(row, recording.segments), ensure_ascii=False) + "\n")
+            file.write(json.dumps(_line(row), allow_nan=False, ensure_ascii=False) + "\n")
 
 
-def _line(row: Row, segments: list[Segment]) -> dict[str, Any]:
-    segment = segments[row.segment]
+def _line(row: Row) -> dict[str, Any]:
     line: dict[str, Any] = {
         "seq": row.seq,
         "t_s": row.t_s,
         "segment": row.segment,
-        "shift": segment.name,
-        "severity": segment.severity,
+        "shift": row.shift,
+        "severity": row.severity,
         "label": row.label,
         "clean": row.clean,
         "frozen": row.frozen,
@@ -159,10 +180,9 @@ def _line(row: Row, segments: list[Segment]) -> dict[str, Any]:
     }
     if row.layers:
         line["layers"] = {k: finite(v) for k, v in row.layers.items()}
-    if row.alarms:
-        line["alarms"] = list(row.alarms)
-    if row.kind:
-        line["kind"] = row.kind
+    if row.event:
+        line["event"] = row.event
+        line["detail"] = plain(row.detail)
     if row.action:
         line["decision"] = {"action": row.action, "reason": row.reason}
     return line
@@ -177,6 +197,15 @@ def finite(value: float, digits: int = 6) -> float | None:
     return float(f"{value:.{digits}g}") if math.isfinite(value) else None
 
 
+def plain(value: Any) -> Any:
+    """A value in JSON's types; numbers that are not finite are None."""
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    return finite(value) if isinstance(value, float) else value
+
+
 def mean(values: Iterable[float]) -> float:
     """Mean of the finite values, nan where there is none.
 
@@ -187,4 +216,15 @@ def mean(values: Iterable[float]) -> float:
     return sum(kept) / len(kept) if kept else math.nan
 
 
-__all__ = ["Measure", "Recording", "Row", "Segment", "finite", "mean", "write_rows"]
+__all__ = [
+    "ALARMS",
+    "FINDS",
+    "Measure",
+    "Recording",
+    "Row",
+    "Segment",
+    "finite",
+    "mean",
+    "plain",
+    "write_rows",
+]

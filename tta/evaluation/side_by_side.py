@@ -6,7 +6,9 @@ the adapted stream serves the source state, its own answer is the frozen one and
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
 
@@ -28,11 +30,45 @@ SHOWN = 7  # which frame of a segment is kept for the picture
 Progress = Callable[[int], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer of the adapted stream with what it was given.
+
+    Attributes:
+        result: the answer.
+        x: the model's input behind it.
+        before: that input without the shift; None where nobody knows it, or nobody needs it.
+        label: true class of the frame, or of the whole window behind it.
+        source: where the frame came from.
+    """
+
+    result: Result
+    x: Array
+    before: Array | None
+    label: int | None
+    source: Any
+
+    def pictures(self) -> tuple[Array | None, Array]:
+        """The frame before and after its shift: what it shows, or the window that it completes."""
+        frame = self.result.frame
+        if np.ndim(frame.data) < 2:
+            return self.before, self.x
+        return clean_data(self.source, frame), np.asarray(frame.data)
+
+
+def clean_data(source: Any, frame: Frame) -> Array | None:
+    """The frame's data before the shift, where its meta has them, or its source can tell."""
+    if "clean" in frame.meta:
+        return np.asarray(frame.meta["clean"])
+    ask = getattr(source, "clean", None)
+    return np.asarray(ask(frame)) if callable(ask) else None
+
+
 class Recorder:
     """Collects the rows and segments of one stream.
 
-    A segment begins where ``segment``, ``shift`` or ``severity`` in a frame's meta change. ``label`` there is
-    the truth and ``clean`` the frame before its shift; all of them may be absent.
+    A segment begins where ``segment`` in a frame's meta changes, or without that ``corruption`` and
+    ``severity``. ``label`` there is the truth. All of them may be absent.
     """
 
     def __init__(self, stream: Stream, about: Mapping[str, Any]) -> None:
@@ -43,7 +79,7 @@ class Recorder:
                 f"{manifest.name} is {manifest.task}"
             )
         self._stream = stream
-        self._world: tuple[Any, ...] | None = None
+        self._world: Any = None
         self._level = "ok"
         self.skipped = 0
         what = {
@@ -55,57 +91,51 @@ class Recorder:
         }
         self.recording = Recording({**what, **about}, [], [], layers=tuple(manifest.layers))
 
-    def add(self, result: Result, frozen: Prediction, clean: int | None, after: Array) -> None:
-        """Take in one answer.
-
-        Args:
-            result: of the adapted stream.
-            frozen: the source model's answer to the same input.
-            clean: the source model's answer to the frame before its shift, where it was asked.
-            after: the model's input, which stands for the frame where that is a single sample.
-        """
-        assert result.prediction is not None
-        frame, report, rows = result.frame, result.report, self.recording.rows
-        self._enter(frame, after)
-        label = frame.meta.get("label")
+    def add(self, answer: Answer, frozen: Prediction, clean: int | None) -> None:
+        """Take in one answer of the stream, the source model's, and the source model's to the clean frame."""
+        frame, report, rows = answer.result.frame, answer.result.report, self.recording.rows
+        adapted = answer.result.prediction
+        assert adapted is not None
+        shift, severity = world(frame.meta)
+        self._enter(answer, shift, severity)
         decision = report.decision
+        event, detail = _event(report, self._level)
         rows.append(
             Row(
                 seq=frame.seq,
                 t_s=frame.t_s,
                 segment=len(self.recording.segments) - 1,
-                label=None if label is None else int(label),
+                shift=shift,
+                severity=severity,
+                label=answer.label,
                 clean=clean,
                 frozen=frozen.label,
-                adapted=result.prediction.label,
+                adapted=adapted.label,
                 frozen_confidence=frozen.confidence,
-                adapted_confidence=result.prediction.confidence,
+                adapted_confidence=adapted.confidence,
                 level=report.level,
                 scores=dict(report.scores),
                 layers=dict(report.layers) if decision is not None else {},
-                alarms=_alarms(report, self._level),
-                kind=str(getattr(report, "kind", "") or ""),
+                event=event,
+                detail=detail,
                 action=decision.action if decision is not None else "",
                 reason=decision.reason if decision is not None else "",
             )
         )
         self._level = report.level
-        self.recording.segments[-1].stop = len(rows)
 
-    def _enter(self, frame: Frame, after: Array) -> None:
+    def _enter(self, answer: Answer, shift: str, severity: float) -> None:
         """Begin a segment where the world changed, and keep a frame of each."""
-        name, severity = world(frame.meta)
-        now = (frame.meta.get("segment"), name, severity)
-        start = len(self.recording.rows)
-        segments = self.recording.segments
-        if now != self._world:
-            segments.append(Segment(name, severity, start, start))
+        number = answer.result.frame.meta.get("segment")
+        now = (shift, severity) if number is None else number
+        start, segments = len(self.recording.rows), self.recording.segments
+        if not segments or now != self._world:
+            segments.append(Segment("clean", 0.0, start, start))
             self._world = now
-        if start - segments[-1].start in (0, SHOWN):
-            picture = np.asarray(frame.data)
-            before = frame.meta.get("clean")
-            segments[-1].before = None if before is None else np.asarray(before)
-            segments[-1].after = picture if picture.ndim > 1 else after
+        segments[-1].take(shift, severity)
+        # a growing fault is seen best at its end, everything else as well at its beginning
+        if start - segments[-1].start in (0, SHOWN) or segments[-1].grows:
+            segments[-1].before, segments[-1].after = answer.pictures()
 
     def finish(self) -> Recording:
         """The recording, with thresholds and counts."""
@@ -124,23 +154,26 @@ class Recorder:
         return self.recording
 
 
-def world(meta: Mapping[str, Any]) -> tuple[str, int]:
-    """What a frame's meta says of the world: the shift's name and its severity.
+def world(meta: Mapping[str, Any]) -> tuple[str, float]:
+    """What a frame's meta says of the world: the corruption's name and its severity.
 
-    >>> world({"shift": "fog", "severity": 3}), world({"shift": ""}), world({})
-    (('fog', 3), ('clean', 0), ('clean', 0))
+    >>> world({"corruption": "fog", "severity": 3}), world({"corruption": "none", "severity": 0})
+    (('fog', 3.0), ('clean', 0.0))
     """
-    name = str(meta.get("shift") or "")
-    severity = int(meta.get("severity") or 0) if name else 0
-    return (name, severity) if severity else ("clean", 0)
+    name, severity = str(meta.get("corruption") or "none"), float(meta.get("severity") or 0)
+    return (name, severity) if severity and name != "none" else ("clean", 0.0)
 
 
-def _alarms(report: DriftReport, level_before: str) -> tuple[str, ...]:
-    """Names of the alarms of a report; without detectors, the moment at which the level becomes drift."""
-    alarms = getattr(report, "alarms", None)
-    if alarms is not None:
-        return tuple(str(getattr(alarm, "name", alarm)) for alarm in alarms)
-    return ("level",) if report.level == "drift" and level_before != "drift" else ()
+def _event(report: DriftReport, level_before: str) -> tuple[str, dict[str, Any]]:
+    """What a report says has happened, with its details.
+
+    That is the verdict of its ``shift``; a report without such a member has the moment at which its level
+    becomes drift.
+    """
+    if hasattr(report, "shift"):
+        shift = report.shift
+        return ("", {}) if shift is None else (str(shift.verdict), asdict(shift))
+    return ("level", {}) if report.level == "drift" and level_before != "drift" else ("", {})
 
 
 class _Seen:
@@ -175,7 +208,7 @@ def side_by_side(
 
     Args:
         bundle: of a classifier.
-        source: a source; labels, shifts and clean frames are in its frames' meta, where it knows them.
+        source: a source; labels and shifts are in its frames' meta, where it knows them.
         adapter: ``name?option=value``.
         batch: frames an adaptation step.
         governor: ``auto``, ``always`` or ``off``.
@@ -190,20 +223,10 @@ def side_by_side(
     """
     stream = Stream(Model(bundle, threads), adapter, "simulate", batch, governor)
     recorder = Recorder(stream, {"adapter": adapter, **(about or {})})
-    seen = _Seen(stream.preprocess)
-    stream.preprocess = seen
-    clean = build(bundle.manifest.preprocess, bundle.manifest.input)
+    asker = _Asker(stream, recorder, source)
     with source as opened:
         for chunk in _chunks(islice(opened, limit)):
-            ready: list[tuple[Result, Array, Array | None]] = []
-            for frame in chunk:
-                before = _before(clean, frame)
-                for result in advance(stream, frame):
-                    if result.prediction is None or seen.last is None:
-                        recorder.skipped += 1
-                    else:
-                        ready.append((result, seen.last, before))
-            _answer(stream, recorder, ready)
+            asker.take(chunk)
             progress(len(chunk))
     if not recorder.recording.rows:
         why = f", the last because {stream.complaint}" if stream.complaint else ""
@@ -211,40 +234,71 @@ def side_by_side(
     return recorder.finish()
 
 
-def _before(preprocess: Preprocess, frame: Frame) -> Array | None:
-    """The model's input had there been no shift: asked for only where there is no label."""
-    if frame.meta.get("label") is not None or frame.meta.get("clean") is None:
-        return None
-    try:
-        return preprocess(Frame(np.asarray(frame.meta["clean"]), frame.t_s, frame.seq))
-    except FrameError:
-        return None
+class _Asker:
+    """Takes chunks of frames through the adapted stream, and asks the frozen model about the same inputs."""
 
+    def __init__(self, stream: Stream, recorder: Recorder, source: Any) -> None:
+        manifest = stream.model.bundle.manifest
+        self._stream, self._recorder, self._source = stream, recorder, source
+        self._seen = stream.preprocess = _Seen(stream.preprocess)
+        self._clean = build(manifest.preprocess, manifest.input)
+        # of a window's samples; one that spans two classes has no label
+        length = int(manifest.preprocess.get("length", 1))
+        self._labels: deque[int | None] = deque(maxlen=length)
 
-def _answer(
-    stream: Stream, recorder: Recorder, ready: list[tuple[Result, Array, Array | None]]
-) -> None:
-    """The frozen model's answers to a chunk, and to its clean frames; all go to the recorder."""
-    model = stream.model
-    own = not callable(getattr(stream.method, "predict", None))  # else a method changes the answer
-    asked: dict[tuple[int, str], Array] = {}
-    for k, (result, x, before) in enumerate(ready):
-        assert result.prediction is not None
-        if not (own and result.prediction.state == model.source_hash):
-            asked[k, "frozen"] = x
-        if before is not None:
-            asked[k, "clean"] = before
-    answers: dict[tuple[int, str], Prediction] = {}
-    if asked:
-        outputs = model.source.run(np.stack(list(asked.values())))
-        for i, key in enumerate(asked):
-            each = {name: value[i] for name, value in outputs.items()}
-            answers[key] = prediction(model.bundle, each, 0.0)
-    for k, (result, x, before) in enumerate(ready):
-        assert result.prediction is not None
-        frozen = answers.get((k, "frozen"), result.prediction)
-        clean = answers[k, "clean"].label if before is not None else None
-        recorder.add(result, frozen, clean, x)
+    def take(self, chunk: list[Frame]) -> None:
+        """Answer some frames."""
+        ready = []
+        for frame in chunk:
+            label = self._label(frame)
+            before = self._before(frame)
+            for result in advance(self._stream, frame):
+                if result.prediction is None or self._seen.last is None:
+                    self._recorder.skipped += 1
+                else:
+                    ready.append(Answer(result, self._seen.last, before, label, self._source))
+        self._answer(ready)
+
+    def _label(self, frame: Frame) -> int | None:
+        label = frame.meta.get("label")
+        number = None if label is None else int(label)
+        if np.ndim(frame.data) > 1:
+            return number
+        self._labels.append(number)
+        return number if len(set(self._labels)) == 1 else None
+
+    def _before(self, frame: Frame) -> Array | None:
+        """The model's input without the shift: for frames without a label, and for windows."""
+        if frame.meta.get("label") is not None and np.ndim(frame.data) > 1:
+            return None
+        data = clean_data(self._source, frame)
+        try:
+            return None if data is None else self._clean(Frame(data, frame.t_s, frame.seq))
+        except FrameError:
+            return None
+
+    def _answer(self, ready: list[Answer]) -> None:
+        """The frozen model's answers to a chunk, and to its clean frames; all go to the recorder."""
+        model = self._stream.model
+        own = not callable(getattr(self._stream.method, "predict", None))  # else it changes answers
+        asked: dict[tuple[int, str], Array] = {}
+        for k, each in enumerate(ready):
+            assert each.result.prediction is not None
+            if not (own and each.result.prediction.state == model.source_hash):
+                asked[k, "frozen"] = each.x
+            if each.before is not None and each.result.frame.meta.get("label") is None:
+                asked[k, "clean"] = each.before
+        answers: dict[tuple[int, str], Prediction] = {}
+        if asked:
+            outputs = model.source.run(np.stack(list(asked.values())))
+            for i, key in enumerate(asked):
+                one = {name: value[i] for name, value in outputs.items()}
+                answers[key] = prediction(model.bundle, one, 0.0)
+        for k, each in enumerate(ready):
+            assert each.result.prediction is not None
+            frozen = answers.get((k, "frozen"), each.result.prediction)
+            clean = answers[k, "clean"].label if (k, "clean") in answers else None
+            self._recorder.add(each, frozen, clean)
 
 
 def _chunks(frames: Iterable[Frame]) -> Iterator[list[Frame]]:

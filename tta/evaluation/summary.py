@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tta.evaluation.interval import Interval, block_of, interval
-from tta.evaluation.record import Measure, Recording, Row, Segment, finite, mean
+from tta.evaluation.interval import Interval, block_of, interval, pooled
+from tta.evaluation.record import ALARMS, FINDS, Measure, Recording, Row, Segment, mean, plain
 
 MEANING: dict[Measure, str] = {
     "error": "share of wrong answers, against labels (which the models never see)",
@@ -25,7 +25,7 @@ class SegmentFigures:
     """One segment.
 
     Attributes:
-        name: what the world does.
+        title: what the world does, and how harshly.
         severity: 0 where it does nothing.
         start: number of the first row.
         frames: answers in it.
@@ -33,22 +33,24 @@ class SegmentFigures:
         adapted: mean loss of the adapted stream.
         gain: frozen minus adapted, paired by frame, with its interval.
         in_drift: share of its frames reported as drift.
+        finds: how often it was said in it that something changed.
         alarms: alarms raised in it.
-        delay: answers from its start to its first alarm, None without one and in a clean beginning.
+        delay: answers from its start to the first find, None without one and in a clean beginning.
         delay_s: the same in seconds of stream time.
         already: whether it began while the report still said drift.
         clear: where it is clean and drift was said at its start, answers until that ended; else None.
-        kinds: how often each kind of shift was named.
+        kinds: how often each kind of shift was named with an event.
     """
 
-    name: str
-    severity: int
+    title: str
+    severity: float
     start: int
     frames: int
     frozen: float
     adapted: float
     gain: Interval
     in_drift: float
+    finds: int
     alarms: int
     delay: int | None
     delay_s: float | None
@@ -66,13 +68,13 @@ class Summary:
         segments: figures by segment.
         frozen: mean loss over all rows.
         adapted: likewise.
-        gain: paired difference over all rows.
-        false_alarms: alarms in a clean world: all in a first clean segment, all but the first in a later one.
+        gain: paired difference over all rows, the segments' intervals pooled.
+        false_alarms: alarms in a clean world.
         clean_frames: answers in a clean world.
         changes: changes of the world to a shifted one.
-        alarmed: those that an alarm followed.
+        found: those that were found.
         standing: others, which came while the report already said drift.
-        median_delay: answers between such a change and its first alarm, None without any.
+        median_delay: answers between such a change and its being found, None without any.
         unlabelled: rows without a label, where others have one.
     """
 
@@ -84,7 +86,7 @@ class Summary:
     false_alarms: int
     clean_frames: int
     changes: int
-    alarmed: int
+    found: int
     standing: int
     median_delay: float | None
     unlabelled: int
@@ -106,11 +108,11 @@ def summarise(recording: Recording) -> Summary:
         segments=figures,
         frozen=mean(losses[:, 0]),
         adapted=mean(losses[:, 1]),
-        gain=interval(losses[:, 0] - losses[:, 1], block_of(len(rows), batch)),
-        false_alarms=sum(f.alarms if f.start == 0 else max(0, f.alarms - 1) for f in calm),
+        gain=pooled([(f.gain, f.frames) for f in figures]),
+        false_alarms=sum(f.alarms for f in calm),
         clean_frames=sum(f.frames for f in calm),
         changes=len(changed),
-        alarmed=len(delays),
+        found=len(delays),
         standing=sum(f.delay is None and f.already for f in changed),
         median_delay=float(statistics.median(delays)) if delays else None,
         unlabelled=sum(row.label is None for row in rows) if measure == "error" else 0,
@@ -120,19 +122,19 @@ def summarise(recording: Recording) -> Summary:
 def _segment(rows: list[Row], segment: Segment, measure: Measure, batch: int) -> SegmentFigures:
     own = rows[segment.start : segment.stop]
     losses = np.array([row.losses(measure) for row in own], np.float64).reshape(-1, 2)
-    first = next((k for k, row in enumerate(own) if row.alarms), None)
+    first = next((k for k, row in enumerate(own) if row.event in FINDS), None)
     if segment.start == 0 and segment.clean:
-        first = None  # nothing has changed yet: an alarm here is false
+        first = None  # nothing has changed yet: a find here is false
     already = segment.start > 0 and rows[segment.start - 1].level == "drift"
     clear = None
     if segment.clean and already:
         clear = next((k for k, row in enumerate(own) if row.level != "drift"), None)
     kinds: dict[str, int] = {}
     for row in own:
-        if row.kind:
-            kinds[row.kind] = kinds.get(row.kind, 0) + 1
+        if kind := str(row.detail.get("kind", "")):
+            kinds[kind] = kinds.get(kind, 0) + 1
     return SegmentFigures(
-        name=segment.name,
+        title=segment.title,
         severity=segment.severity,
         start=segment.start,
         frames=len(own),
@@ -140,7 +142,8 @@ def _segment(rows: list[Row], segment: Segment, measure: Measure, batch: int) ->
         adapted=mean(losses[:, 1]),
         gain=interval(losses[:, 0] - losses[:, 1], block_of(len(own), batch)),
         in_drift=mean(float(row.level == "drift") for row in own),
-        alarms=sum(bool(row.alarms) for row in own),
+        finds=sum(row.event in FINDS for row in own),
+        alarms=sum(row.event in ALARMS for row in own),
         delay=first,
         delay_s=None if first is None else own[first].t_s - own[0].t_s,
         already=already,
@@ -159,26 +162,18 @@ def to_json(recording: Recording, summary: Summary) -> dict[str, Any]:
         "counts": recording.counts,
         "thresholds": recording.thresholds,
     }
-    plain: dict[str, Any] = _plain(found)
-    return plain
+    flat: dict[str, Any] = plain(found)
+    return flat
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    return finite(value) if isinstance(value, float) else value
-
-
-COLUMNS = ("segment", "frames", "frozen", "adapted", "gain, points [95 %]", "alarms", "first after")
+COLUMNS = ("segment", "frames", "frozen", "adapted", "gain [95 %]", "alarms", "found after")
 
 
 def table(summary: Summary) -> list[tuple[str, ...]]:
     """Rows for a terminal, losses in %, a last row for the whole stream."""
     rows = [
         (
-            f.name if not f.severity else f"{f.name} {f.severity}",
+            f.title,
             str(f.frames),
             percent(f.frozen),
             percent(f.adapted),
@@ -196,7 +191,7 @@ def table(summary: Summary) -> list[tuple[str, ...]]:
 
 def _found(f: SegmentFigures) -> str:
     if f.delay is not None:
-        return f"{f.delay} frames"
+        return str(f.delay)
     if f.severity:
         return "still in drift" if f.already else "not found"
     return "" if f.clear is None else f"all clear after {f.clear}"
@@ -225,4 +220,14 @@ def points(gain: Interval) -> str:
     return text
 
 
-__all__ = ["COLUMNS", "MEANING", "SegmentFigures", "Summary", "percent", "points", "summarise", "table", "to_json"]
+__all__ = [
+    "COLUMNS",
+    "MEANING",
+    "SegmentFigures",
+    "Summary",
+    "percent",
+    "points",
+    "summarise",
+    "table",
+    "to_json",
+]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -17,6 +18,7 @@ COLUMNS = 240  # of the heat map, at most
 PANELS = 8  # scores that are drawn
 PICTURES = 9  # segments that are shown as pictures
 ACTIONS = ("commit", "hold", "reset", "rollback")
+ESTIMATE = "estimated_error"  # the score that estimates the frozen model's error without labels
 TITLES: dict[Measure, str] = {
     "error": "Error",
     "disagreement": "Disagreement with the clean answer",
@@ -36,7 +38,7 @@ class Bins:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One drift score: ``ratio`` says that ``y`` is in units of its threshold, to be drawn from 0.1 to 100."""
+    """One drift score; ``ratio``: ``y`` is in units of its threshold, to be drawn from 0.1 to 100."""
 
     name: str
     x: Array
@@ -45,17 +47,18 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
-class Alarm:
-    """One alarm: where, by whom, and answers since the change that it found, None where it found none."""
+class Event:
+    """One event: where, what, answers since the change that it found (None where it found none), its kind."""
 
     at: int
-    names: tuple[str, ...]
+    what: str
     delay: int | None
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)
 class Heat:
-    """Layer scores over time: ``values (layers, columns)``, column k from ``edges[k]`` to ``edges[k + 1]``."""
+    """Layer scores over time: ``values (layers, columns)``, ``edges (columns + 1)`` in rows."""
 
     layers: tuple[str, ...]
     edges: Array
@@ -78,7 +81,8 @@ class Timeline:
     bins: Bins
     scores: tuple[Score, ...]
     hidden_scores: tuple[str, ...]
-    alarms: tuple[Alarm, ...]
+    estimate: Score | None
+    events: tuple[Event, ...]
     decisions: dict[str, Array]
     heat: Heat | None
 
@@ -106,7 +110,8 @@ def timeline(recording: Recording, summary: Summary, window: int | None = None) 
     """
     n = len(recording.rows)
     window = window or max(20, n // 100)
-    scores = _scores(recording)
+    every = _scores(recording)
+    scores = [score for score in every if score.name != ESTIMATE]
     ticks, axis = _ticks(recording)
     return Timeline(
         title=f"{recording.about['model']}: frozen against {recording.about.get('adapter', 'adapted')}",
@@ -121,7 +126,8 @@ def timeline(recording: Recording, summary: Summary, window: int | None = None) 
         bins=_bins(recording, summary.measure, window),
         scores=tuple(scores[:PANELS]),
         hidden_scores=tuple(score.name for score in scores[PANELS:]),
-        alarms=_alarms(recording, summary),
+        estimate=next((s for s in every if s.name == ESTIMATE), None),
+        events=_events(recording, summary),
         decisions={
             action: np.array([k for k, row in enumerate(recording.rows) if row.action == action])
             for action in ACTIONS
@@ -138,7 +144,9 @@ def verdict(summary: Summary) -> str:
         "doubt": "doubts its answers by {} over {} frames",
     }[summary.measure]
     frames = sum(f.frames for f in summary.segments)
-    said = f"The frozen model {what.format(percent(summary.frozen), f'{frames:,}')}, the adapted one "
+    said = (
+        f"The frozen model {what.format(percent(summary.frozen), f'{frames:,}')}, the adapted one "
+    )
     said += "by " if summary.measure == "doubt" else "on "
     gain = summary.gain
     text = f"{said}{percent(summary.adapted)}: {abs(100 * gain.mean):.1f} points "
@@ -161,8 +169,11 @@ def _detection(summary: Summary) -> str:
     """What the detectors made of the changes, and of the clean world."""
     text = ""
     if summary.changes:
-        missed = summary.changes - summary.alarmed - summary.standing
-        text = f"Of {_count(summary.changes, 'change')} to a shifted world {summary.alarmed} raised an alarm"
+        missed = summary.changes - summary.found - summary.standing
+        was = "was" if summary.found == 1 else "were"
+        text = (
+            f"Of {_count(summary.changes, 'change')} to a shifted world {summary.found} {was} found"
+        )
         delay = summary.median_delay
         text += f" (median delay {delay:g} frames)" if delay is not None else ""
         if summary.standing:
@@ -179,8 +190,7 @@ def _count(n: int, what: str) -> str:
 
 
 def _named(figures: Sequence[SegmentFigures]) -> str:
-    names = dict.fromkeys(f"{f.name} {f.severity}" if f.severity else f.name for f in figures)
-    return ", ".join(names)
+    return ", ".join(dict.fromkeys(f.title for f in figures))
 
 
 def _bins(recording: Recording, measure: Measure, window: int) -> Bins:
@@ -188,7 +198,7 @@ def _bins(recording: Recording, measure: Measure, window: int) -> Bins:
     for number, each in enumerate(recording.segments):
         count = max(1, round((each.stop - each.start) / window))
         edges = np.linspace(each.start, each.stop, count + 1).round().astype(int)
-        for start, stop in zip(edges[:-1], edges[1:]):
+        for start, stop in pairwise(edges):
             losses = np.array([r.losses(measure) for r in recording.rows[start:stop]], np.float64)
             known = losses[np.isfinite(losses).all(1)]
             if len(known):
@@ -216,20 +226,24 @@ def _scores(recording: Recording) -> list[Score]:
     return sorted(found, key=lambda score: not score.ratio)
 
 
-def _alarms(recording: Recording, summary: Summary) -> tuple[Alarm, ...]:
-    """Alarms with their delays: the first behind a change has one, all others have none."""
+def _events(recording: Recording, summary: Summary) -> tuple[Event, ...]:
+    """Events with their delays: the first find behind a change has one, all others have none."""
     found = []
     for figures in summary.segments:
         for k in range(figures.start, figures.start + figures.frames):
-            if names := recording.rows[k].alarms:
+            row = recording.rows[k]
+            if row.event:
                 first = figures.delay == k - figures.start
-                found.append(Alarm(k, names, figures.delay if first else None))
+                kind = str(row.detail.get("kind", ""))
+                found.append(Event(k, row.event, figures.delay if first else None, kind))
     return tuple(found)
 
 
 def _heat(recording: Recording) -> Heat | None:
     stamped = [k for k, row in enumerate(recording.rows) if row.layers]
-    layers = tuple(n for n in recording.layers if any(n in recording.rows[k].layers for k in stamped))
+    layers = tuple(
+        n for n in recording.layers if any(n in recording.rows[k].layers for k in stamped)
+    )
     if not stamped or not layers:
         return None
     n = len(recording.rows)
@@ -272,4 +286,15 @@ def round_step(least: float) -> int:
     return next(int(power * f) for f in (1, 2, 5, 10) if power * f >= least)
 
 
-__all__ = ["ACTIONS", "TITLES", "Alarm", "Bins", "Heat", "Score", "Timeline", "round_step", "timeline", "verdict"]
+__all__ = [
+    "ACTIONS",
+    "TITLES",
+    "Bins",
+    "Event",
+    "Heat",
+    "Score",
+    "Timeline",
+    "round_step",
+    "timeline",
+    "verdict",
+]
