@@ -180,6 +180,7 @@ def simulate(given: argparse.Namespace) -> None:
 
 def _demo(p: argparse.ArgumentParser) -> None:
     p.add_argument("--json", metavar="FILE", help="write the figures as JSON")
+    p.add_argument("--out", metavar="DIR", help="save pictures there; needs the extra sim")
     p.add_argument("--adapter", default="nhl", help="name?option=value (default nhl)")
     p.add_argument("--seed", type=_whole(0), default=0, help="of the stream (default 0)")
     p.add_argument("--frames", type=_whole(1), default=2000, help="frames a segment (at most 2000)")
@@ -191,7 +192,14 @@ def demo(given: argparse.Namespace) -> None:
     """``tta demo``."""
     from tta.demo.show import demo as show
 
-    show(given.adapter, given.seed, given.frames, given.batch, given.json)
+    if given.out is None:
+        show(given.adapter, given.seed, given.frames, given.batch, given.json)
+        return
+    from tta.evaluation.demo_pictures import DemoPictures
+
+    pictures = DemoPictures(given.out, given.adapter, given.seed)
+    show(given.adapter, given.seed, given.frames, given.batch, given.json, watch=pictures.take)
+    print(*pictures.save(), sep="\n")
 
 
 def _bench(p: argparse.ArgumentParser) -> None:

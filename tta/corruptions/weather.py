@@ -17,7 +17,7 @@ from tta.corruptions.blur import streak_weights
 from tta.records import Array
 
 _GRAY = np.array([0.299, 0.587, 0.114], np.float32)  # luma of ITU-R BT.601
-_WATER = np.array([238, 238, 175], np.float32) / 255
+_WATER = np.array([175, 238, 238], np.float32) / 255
 _MUD = np.array([63, 42, 20], np.float32) / 255
 
 

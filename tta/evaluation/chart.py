@@ -186,10 +186,10 @@ def _losses(axis: Any, view: Timeline) -> None:
         better, worse = np.minimum(frozen, adapted), np.maximum(frozen, adapted)
         axis.fill_between(x, frozen, better, color=ADAPTED, alpha=0.14, lw=0)
         axis.fill_between(x, frozen, worse, color=FROZEN, alpha=0.3, lw=0)
-        label = {} if n else {"label": "frozen"}
-        axis.plot(x, frozen, color=FROZEN, lw=1.6, ls=(0, (4, 1.6)), marker=marker, ms=2.5, **label)
-        label = {} if n else {"label": "adapted"}
-        axis.plot(x, adapted, color=ADAPTED, lw=1.9, marker=marker, ms=2.5, **label)
+        names = (None, None) if n else ("frozen", "adapted")  # a line has one entry in the legend
+        dots = {"marker": marker, "ms": 2.5}
+        axis.plot(x, frozen, color=FROZEN, lw=1.6, ls=(0, (4, 1.6)), label=names[0], **dots)
+        axis.plot(x, adapted, color=ADAPTED, lw=1.9, label=names[1], **dots)
     axis.legend(loc="upper left", ncols=3, fontsize=9.5, framealpha=0.85, edgecolor="none",
                 borderaxespad=0.2, handlelength=2.4)  # fmt: skip
 

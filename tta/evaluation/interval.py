@@ -55,8 +55,8 @@ def interval(values: Array, block: int) -> Interval:
 def pooled(parts: Sequence[tuple[Interval, int]]) -> Interval:
     """The mean over stretches ``(interval, values)``, each of which stays as long as it is.
 
-    Σ wₛ·meanₛ with the half width √Σ (wₛ·halfₛ)², wₛ the stretch's share of the values: what the world does is
-    given, so that it differs between stretches makes nothing unsure. No interval where a stretch has none.
+    Σ wₛ·meanₛ with the half width √Σ (wₛ·halfₛ)², wₛ the stretch's share of the values: what the world does
+    is given, so that it differs between stretches makes nothing unsure. None where a stretch has none.
 
     >>> pooled([(Interval(0.0, -0.3, 0.3), 10), (Interval(1.0, 0.6, 1.4), 10)])
     Interval(mean=0.5, low=0.25, high=0.75)

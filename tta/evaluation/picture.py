@@ -47,7 +47,8 @@ def pixels(frame: Array, side: int = SIDE) -> Array:
         small = resize(upright, (height, width), rounded=False, crop=(0, 0, height, width))
         light = small.transpose(1, 2, 0)
     out: Array = np.rint(light).clip(0, 255).astype(np.uint8)
-    return out[..., 0] if out.shape[2] == 1 else out
+    flat: Array = out[..., 0] if out.shape[2] == 1 else out
+    return flat
 
 
 def png(image: Array) -> bytes:

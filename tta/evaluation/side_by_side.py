@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-import tta
 from tta.bundle import Bundle
 from tta.errors import FrameError, SourceError, TtaError
 from tta.evaluation.record import Recording, Row, Segment
@@ -87,7 +86,6 @@ class Recorder:
             "bundle": stream.model.bundle.hash,
             "batch": stream.batch,
             "governor": stream.guard.mode,
-            "tta": tta.__version__,
         }
         self.recording = Recording({**what, **about}, [], [], layers=tuple(manifest.layers))
 

@@ -222,7 +222,8 @@ def _scores(recording: Recording) -> list[Score]:
             continue
         limit = recording.thresholds.get(name)
         ratio = limit is not None and limit > 0
-        found.append(Score(name, picked[known], y[known] / limit if ratio else y[known], ratio))
+        unit = limit if limit is not None and limit > 0 else 1.0
+        found.append(Score(name, picked[known], y[known] / unit, ratio))
     return sorted(found, key=lambda score: not score.ratio)
 
 

@@ -73,7 +73,8 @@ class Diurnal:
         """Readings in the light of their hour.
 
         Args:
-            readings: images ``(N, H, W)`` or ``(N, H, W, C)`` uint8, or samples ``(N, C)``.
+            readings: images ``(N, H, W)`` or ``(N, H, W, C)`` uint8, samples ``(N, C)`` or windows
+                ``(N, C, T)``.
             t_s: ``(N,)`` stream time.
             seed: of the noise.
             numbers: ``(N,)`` number of each reading in the stream.
@@ -85,7 +86,8 @@ class Diurnal:
             generator = np.random.Generator(np.random.SFC64([seed, number, 2]))
             generator.standard_normal(dtype=np.float32, out=row)
         if scale is not None:
-            sensed = readings * (0.9 + 0.1 * day) + 0.15 * (1 - day) * scale * noise
+            spread = scale.reshape(-1, *[1] * (readings.ndim - 2))
+            sensed = readings * (0.9 + 0.1 * day) + 0.15 * (1 - day) * spread * noise
             values: Array = sensed.astype(readings.dtype)
             return values
         gain = 0.55 + 0.45 * day
