@@ -1,4 +1,4 @@
-"""The command ``tta``: export, inspect, run, simulate, demo, bench, state."""
+"""The command ``tta``: export, inspect, run, simulate, audit, demo, bench, state."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     _inspect(commands.add_parser("inspect", help="say what a bundle holds"))
     _run(commands.add_parser("run", help="stream a source through a bundle that adapts"))
     _simulate(commands.add_parser("simulate", help="what a shift does, and what adaptation buys"))
+    _audit(commands.add_parser("audit", help="which input channels a model relies on"))
     _demo(commands.add_parser("demo", help="watch a shipped model adapt, offline, in a minute"))
     _bench(commands.add_parser("bench", help="what a bundle costs here, against plain onnxruntime"))
     _state(commands.add_parser("state", help="look at adapted states, or write them as ONNX"))
@@ -175,6 +176,40 @@ def simulate(given: argparse.Namespace) -> None:
         threads=given.threads,
         window=given.window,
         limit=given.limit,
+    )
+
+
+def _audit(p: argparse.ArgumentParser) -> None:
+    p.add_argument("bundle")
+    p.add_argument("data", help="a source with labels: npz://…, sim://…")
+    p.add_argument("--channels", default="", help="names of the channels, ax,ay,az")
+    p.add_argument("--groups", default="", help="more groups, accel=ax+ay+az,gyro=wx+wy+wz")
+    p.add_argument(
+        "--grid", type=_whole(1), default=0, help="cut pictures into N x N parts as well"
+    )
+    p.add_argument("--repeats", type=_whole(1), default=3, help="permutations a figure (default 3)")
+    p.add_argument("--seed", type=_whole(0), default=0, help="of the permutations (default 0)")
+    p.add_argument("--limit", type=_whole(1), help="frames at most")
+    p.add_argument("--threads", type=_whole(1), default=1, help="inference threads (default 1)")
+    p.add_argument("--no-keep", action="store_true", help="do not write audit.json into the bundle")
+    p.set_defaults(action=audit)
+
+
+def audit(given: argparse.Namespace) -> None:
+    """``tta audit``."""
+    from tta.evaluation.audit import audit as run_audit
+
+    run_audit(
+        given.bundle,
+        given.data,
+        channels=given.channels,
+        groups=given.groups,
+        grid=given.grid,
+        repeats=given.repeats,
+        seed=given.seed,
+        limit=given.limit,
+        threads=given.threads,
+        kept=not given.no_keep,
     )
 
 

@@ -1,7 +1,8 @@
-"""Export EfficientNet-Lite0: ``TTA_DATA=… python -m tests.recipes.make_lite0_bundle lite0.tta``.
+"""Export EfficientNet-Lite0: ``python -m tests.recipes.make_lite0_bundle lite0.tta --stream photos.npz``.
 
-Calibrated with the last ``CALIBRATION`` of the sample's photographs; streams take the others. They are a
-stratified choice, but probably of ImageNet's training split, so accuracy on them is not validation accuracy.
+Needs ``TTA_DATA`` and ``sh tests/recipes/pip-data.sh``. Calibrated with ``CALIBRATION`` of the sample's
+photographs; ``--stream`` writes the others. They are a choice of 500 classes, but probably of ImageNet's
+training split, so accuracy on them is not validation accuracy.
 """
 
 import argparse
@@ -29,10 +30,15 @@ def photographs() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out")
+    parser.add_argument("--stream", metavar="NPZ", help="write the other photographs there")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     model, _ = factory()
-    samples = preprocess(photographs()[2])
+    images, labels, held, _ = photographs()
+    if arguments.stream:
+        np.savez_compressed(arguments.stream, images=images, labels=labels)
+        print(f"{arguments.stream}: {images.shape}")
+    samples = preprocess(held)
     exported = to_bundle(
         model,
         samples[:4],

@@ -86,7 +86,7 @@ def viridis(shares: Array) -> Array:
     known = np.isfinite(shares)
     at = np.where(known, shares, 0).clip(0, 1) * (len(anchors) - 1)
     channels = [np.interp(at, np.arange(len(anchors)), anchors[:, c]) for c in range(3)]
-    out = np.stack(channels, -1).round().astype(np.uint8)
+    out: Array = np.stack(channels, -1).round().astype(np.uint8)
     out[~known] = 221
     return out
 

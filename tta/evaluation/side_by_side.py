@@ -18,6 +18,7 @@ from tta.bundle import Bundle
 from tta.errors import FrameError, SourceError, TtaError
 from tta.evaluation.record import Recording, Row, Segment
 from tta.governor import Mode
+from tta.manifest import Manifest
 from tta.monitor import threshold
 from tta.records import Array, DriftReport, Frame, Prediction, Result
 from tta.runtime.loop import advance
@@ -232,6 +233,26 @@ def side_by_side(
     return recorder.finish()
 
 
+class WindowLabels:
+    """Class of a frame; of the window that ends with it, where the model takes windows of single samples.
+
+    A window that spans two classes has none.
+    """
+
+    def __init__(self, manifest: Manifest) -> None:
+        length = int(manifest.preprocess.get("length", 1))
+        self._labels: deque[int | None] = deque(maxlen=length)
+
+    def __call__(self, frame: Frame) -> int | None:
+        """The class, None where it is not known."""
+        label = frame.meta.get("label")
+        number = None if label is None else int(label)
+        if np.ndim(frame.data) > 1:
+            return number
+        self._labels.append(number)
+        return number if len(set(self._labels)) == 1 else None
+
+
 class _Asker:
     """Takes chunks of frames through the adapted stream, and asks the frozen model about the same inputs."""
 
@@ -240,9 +261,7 @@ class _Asker:
         self._stream, self._recorder, self._source = stream, recorder, source
         self._seen = stream.preprocess = _Seen(stream.preprocess)
         self._clean = build(manifest.preprocess, manifest.input)
-        # of a window's samples; one that spans two classes has no label
-        length = int(manifest.preprocess.get("length", 1))
-        self._labels: deque[int | None] = deque(maxlen=length)
+        self._label = WindowLabels(manifest)
 
     def take(self, chunk: list[Frame]) -> None:
         """Answer some frames."""
@@ -256,14 +275,6 @@ class _Asker:
                 else:
                     ready.append(Answer(result, self._seen.last, before, label, self._source))
         self._answer(ready)
-
-    def _label(self, frame: Frame) -> int | None:
-        label = frame.meta.get("label")
-        number = None if label is None else int(label)
-        if np.ndim(frame.data) > 1:
-            return number
-        self._labels.append(number)
-        return number if len(set(self._labels)) == 1 else None
 
     def _before(self, frame: Frame) -> Array | None:
         """The model's input without the shift: for frames without a label, and for windows."""
@@ -305,4 +316,4 @@ def _chunks(frames: Iterable[Frame]) -> Iterator[list[Frame]]:
         yield chunk
 
 
-__all__ = ["Recorder", "side_by_side", "world"]
+__all__ = ["Answer", "Recorder", "WindowLabels", "side_by_side", "world"]
