@@ -138,18 +138,19 @@ def _replace(path: Path, content: bytes) -> None:
 
 
 def _into_zip(path: Path, text: str) -> None:
-    with zipfile.ZipFile(path) as old:
-        names = [n for n in old.namelist() if Path(n).name == "manifest.json" and n.count("/") <= 1]
-        target = f"{names[0].removesuffix('manifest.json')}{FILE}"
-        scratch = tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False)
-        with scratch, zipfile.ZipFile(scratch, "w") as new:
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as folder:
+        whole = Path(folder) / path.name
+        with zipfile.ZipFile(path) as old, zipfile.ZipFile(whole, "w") as new:
+            [manifest] = [
+                n for n in old.namelist() if Path(n).name == "manifest.json" and n.count("/") <= 1
+            ]
+            target = f"{manifest.removesuffix('manifest.json')}{FILE}"
             for item in old.infolist():
                 if item.filename != target:
                     with old.open(item) as source, new.open(item, "w") as out:
                         shutil.copyfileobj(source, out)
             new.writestr(target, text)
-    os.chmod(scratch.name, 0o644)
-    os.replace(scratch.name, path)
+        os.replace(whole, path)
 
 
 def _read(raw: Any) -> Audit:
