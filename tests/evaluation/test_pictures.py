@@ -53,7 +53,7 @@ def drawn(found):
 class Elements(HTMLParser):
     """All elements with their attributes; balanced, or it fails."""
 
-    EMPTY = {"meta", "img", "link", "br", "rect", "path", "line", "image"}
+    EMPTY = ("meta", "img", "link", "br", "rect", "path", "line", "image")
 
     def __init__(self, text):
         super().__init__()

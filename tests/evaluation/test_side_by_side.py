@@ -1,6 +1,8 @@
 """Frozen and adapted over one stream: the same frames, the same answers as either alone."""
 
+import dataclasses
 from importlib.resources import files
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -117,7 +119,7 @@ def test_frames_that_cannot_be_used_are_counted(bundle):
     )
     made = side_by_side(bundle, bad, "none", limit=50)
     assert made.counts["skipped"] == 5 and len(made.rows) == 45
-    none = Bare(open_source(URI), lambda f: Frame(np.zeros((28, 28, 5), np.uint8), 0.0, f.seq))
+    none = Bare(open_source(URI), five_channels)
     with pytest.raises(SourceError, match=r"without one frame .* 5 channels"):
         side_by_side(bundle, none, "none", limit=20)
 

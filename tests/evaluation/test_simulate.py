@@ -5,6 +5,7 @@ import sys
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tta.cli import main
@@ -88,8 +89,6 @@ def test_bad_sources_are_one_sentence(capsys, uri, said):
 
 
 def test_no_labels_no_error_and_it_says_so(tmp_path, capsys):
-    import numpy as np
-
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (80, 28, 28), np.uint8)
     np.savez(tmp_path / "bare.npz", images=images)
