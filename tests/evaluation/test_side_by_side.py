@@ -113,10 +113,10 @@ def test_without_labels_and_clean_frames_there_is_doubt_alone(bundle):
 
 
 def test_frames_that_cannot_be_used_are_counted(bundle):
-    bad = Bare(
-        open_source(URI),
-        lambda f: f if f.seq % 10 else Frame(np.zeros((28, 28, 5), np.uint8), 0.0, f.seq),
-    )
+    def five_channels(frame):
+        return Frame(np.zeros((28, 28, 5), np.uint8), 0.0, frame.seq)
+
+    bad = Bare(open_source(URI), lambda f: f if f.seq % 10 else five_channels(f))
     made = side_by_side(bundle, bad, "none", limit=50)
     assert made.counts["skipped"] == 5 and len(made.rows) == 45
     none = Bare(open_source(URI), five_channels)
@@ -158,24 +158,17 @@ def test_windows_of_single_samples(tmp_path):
 
 
 def test_a_window_that_spans_two_classes_has_no_label():
-    class Window:
-        preprocess = {"kind": "window", "length": 3}
-
-    label_of = WindowLabels(Window())
+    label_of = WindowLabels(SimpleNamespace(preprocess={"kind": "window", "length": 3}))
+    classes = [0, 0, 0, 1, 1, 1, 1]
     labels = [
-        label_of(Frame(np.zeros(2), 0.0, k, meta={"label": c}))
-        for k, c in enumerate([0, 0, 0, 1, 1, 1, 1])
+        label_of(Frame(np.zeros(2), 0.0, k, meta={"label": c})) for k, c in enumerate(classes)
     ]
     assert labels == [0, 0, 0, None, None, 1, 1]
     assert label_of(Frame(np.zeros((2, 2)), 0.0, 9, meta={"label": 5})) == 5
 
 
 def test_only_classifiers_are_compared(bundle):
-    import dataclasses
-
-    other = object.__new__(Bundle)
-    other.__dict__.update(
-        {**bundle.__dict__, "manifest": dataclasses.replace(bundle.manifest, task="regress")}
-    )
+    other, manifest = object.__new__(Bundle), dataclasses.replace(bundle.manifest, task="regress")
+    other.__dict__.update({**bundle.__dict__, "manifest": manifest})
     with pytest.raises(TtaError, match="the task of FashionNet is regress"):
         side_by_side(other, open_source(URI), "none")

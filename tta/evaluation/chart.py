@@ -22,6 +22,7 @@ FROZEN, ADAPTED, FOUND = (
     "#a2306b",
 )  # told apart by any eye, and by their dashes
 ACTS = dict(zip(ACTIONS, ("#00795a", "#878b95", "#9a6b00", "#b3261e")))
+PLATE = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.6}  # behind words
 STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": 9.5,
@@ -137,7 +138,7 @@ def _pictures(figure: Any, axis: Any, view: Timeline) -> None:
         for row, frame in enumerate(frames):
             low = box.y0 + (1 - row) * box.height * 0.5
             if len(frames) == 1:
-                low = box.y0
+                low = box.y0 + 0.25 * box.height
             inset = figure.add_axes(
                 (centre - side / size[0] / 2, low, side / size[0], side / size[1])
             )
@@ -241,8 +242,10 @@ def _events(axis: Any, view: Timeline) -> None:
         room = view.length * (0.012 + 0.0068 * len(text))
         turn = event.at + room > view.length
         if text and event.at > free[lane]:
-            axis.annotate(text, (event.at, lane), (-7 if turn else 7, 0), textcoords="offset points",
-                          ha="right" if turn else "left", va="center", fontsize=8.5, color=FOUND)  # fmt: skip
+            axis.annotate(
+                text, (event.at, lane), (-7 if turn else 7, 0), textcoords="offset points", va="center",
+                ha="right" if turn else "left", fontsize=8.5, color=FOUND, bbox=PLATE,
+            )  # fmt: skip
             free[lane] = event.at if turn else event.at + room
     for lane, action in enumerate(ACTIONS, start=lanes.index(ACTIONS[0])):
         at = view.decisions[action]

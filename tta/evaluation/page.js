@@ -26,7 +26,7 @@
     const at = share * data.length;
     const segment = data.segments.find((s) => at < s[1]) || data.segments[data.segments.length - 1];
     const here = nearest(data.bins, at);
-    const parts = ["frame " + Math.round(at).toLocaleString("en"), segment[0]];
+    const parts = [data.unit + " " + Math.round(at).toLocaleString("en"), segment[0]];
     if (here) parts.push("frozen " + percent(here[1]), "adapted " + percent(here[2]));
     for (const [name, unit, points] of data.scores.slice(0, 2)) {
       const point = nearest(points, at);

@@ -37,7 +37,7 @@ def page(recording: Recording, summary: Summary, view: Timeline) -> str:
         _events(view),
         _layers(view),
         _table(summary),
-        _about(recording, view),
+        _about(recording),
     ]
     style = (files("tta.evaluation") / "page.css").read_text(encoding="utf-8")
     script = (files("tta.evaluation") / "page.js").read_text(encoding="utf-8")
@@ -47,7 +47,7 @@ def page(recording: Recording, summary: Summary, view: Timeline) -> str:
         f"<title>{escape(view.title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n"
         + "\n".join(part for part in body if part)
         + '\n</main>\n<div id="readout" aria-live="off"></div>\n'
-        + f'<script type="application/json" id="data">{_data(view)}</script>\n'
+        + f'<script type="application/json" id="data">{_data(view, summary.unit)}</script>\n'
         + f"<script>\n{script}</script>\n</body>\n</html>\n"
     )
 
@@ -57,7 +57,9 @@ def _warnings(recording: Recording, summary: Summary) -> list[str]:
     if summary.measure != "error":
         said.append(f"There is no error curve: what is drawn is the {MEANING[summary.measure]}.")
     if summary.unlabelled:
-        said.append(f"{summary.unlabelled} frames have no label; they count in no error.")
+        said.append(
+            f"{summary.unlabelled} {summary.unit}s have no label, or span two; they count in no error."
+        )
     if not recording.thresholds:
         said.append("The bundle has no calibrated thresholds, so nothing here can be called drift.")
     if skipped := recording.counts.get("skipped"):
@@ -146,7 +148,7 @@ def _losses(view: Timeline, summary: Summary) -> str:
     meaning = escape(MEANING[summary.measure])
     return (
         f"<h2>{escape(TITLES[view.measure])}</h2>\n"
-        f'<p class="note">Over windows of {view.window} frames: {meaning}.</p>\n'
+        f'<p class="note">Means of {view.window} {summary.unit}s: {meaning}.</p>\n'
         f'<div class="legend">{"".join(legend)}</div>\n' + _both(losses, view)
     )
 
@@ -212,7 +214,7 @@ def _table(summary: Summary) -> str:
     )
 
 
-def _about(recording: Recording, view: Timeline) -> str:
+def _about(recording: Recording) -> str:
     items = {**recording.about, **recording.counts}
     rows = "".join(
         f"<tr><td>{escape(str(k))}</td><td><code>{escape(str(v))}</code></td></tr>"
@@ -227,10 +229,11 @@ def _about(recording: Recording, view: Timeline) -> str:
     )
 
 
-def _data(view: Timeline) -> str:
+def _data(view: Timeline, unit: str) -> str:
     """What the script needs, as JSON that cannot end the script element."""
     data = {
         "length": view.length,
+        "unit": unit,
         "segments": [[s.title, s.stop] for s in view.segments],
         "bins": [
             [finite(x), finite(a, 4), finite(b, 4)]

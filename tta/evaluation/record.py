@@ -146,6 +146,11 @@ class Recording:
     counts: dict[str, int] = field(default_factory=dict)
 
     @property
+    def unit(self) -> str:
+        """What a row is an answer to: ``frame`` or ``window``."""
+        return str(self.about.get("unit", "frame"))
+
+    @property
     def measure(self) -> Measure:
         """The best measure that the rows allow: labels, else the clean answers, else confidence alone."""
         if any(row.label is not None for row in self.rows):

@@ -87,6 +87,7 @@ class Recorder:
             "bundle": stream.model.bundle.hash,
             "batch": stream.batch,
             "governor": stream.guard.mode,
+            "unit": "window" if manifest.preprocess.get("kind") == "window" else "frame",
         }
         self.recording = Recording({**what, **about}, [], [], layers=tuple(manifest.layers))
 

@@ -93,7 +93,7 @@ def report(recording: Recording, terminal: Terminal) -> Summary:
         terminal.say(f"no labels, so no error: below is the {MEANING[summary.measure]}")
     rows = [(row[0], *row[2:]) for row in table(summary)]  # without the frames it fits 80 columns
     terminal.say(plain_table(title, (COLUMNS[0], *COLUMNS[2:]), rows))
-    terminal.say("gain in points; found after so many frames")
+    terminal.say(f"gain in points; found after so many {summary.unit}s")
     terminal.say(verdict(summary))
     counts = recording.counts
     terminal.say(

@@ -65,6 +65,7 @@ class Summary:
 
     Attributes:
         measure: what a loss is.
+        unit: what a row is: ``frame`` or ``window``.
         segments: figures by segment.
         frozen: mean loss over all rows.
         adapted: likewise.
@@ -79,6 +80,7 @@ class Summary:
     """
 
     measure: Measure
+    unit: str
     segments: tuple[SegmentFigures, ...]
     frozen: float
     adapted: float
@@ -105,6 +107,7 @@ def summarise(recording: Recording) -> Summary:
     calm = [f for f in figures if not f.severity]
     return Summary(
         measure=measure,
+        unit=recording.unit,
         segments=figures,
         frozen=mean(losses[:, 0]),
         adapted=mean(losses[:, 1]),

@@ -139,14 +139,13 @@ def timeline(recording: Recording, summary: Summary, window: int | None = None) 
 def verdict(summary: Summary) -> str:
     """The run in two or three sentences, the bad news as plain as the good."""
     what = {
-        "error": "is wrong on {} of {} frames",
-        "disagreement": "departs from its own clean answer on {} of {} frames",
-        "doubt": "doubts its answers by {} over {} frames",
+        "error": "is wrong on {} of {}",
+        "disagreement": "departs from its own clean answer on {} of {}",
+        "doubt": "doubts its answers by {} over {}",
     }[summary.measure]
     frames = sum(f.frames for f in summary.segments)
-    said = (
-        f"The frozen model {what.format(percent(summary.frozen), f'{frames:,}')}, the adapted one "
-    )
+    frozen = what.format(percent(summary.frozen), _count(frames, summary.unit))
+    said = f"The frozen model {frozen}, the adapted one "
     said += "by " if summary.measure == "doubt" else "on "
     gain = summary.gain
     text = f"{said}{percent(summary.adapted)}: {abs(100 * gain.mean):.1f} points "
@@ -175,18 +174,18 @@ def _detection(summary: Summary) -> str:
             f"Of {_count(summary.changes, 'change')} to a shifted world {summary.found} {was} found"
         )
         delay = summary.median_delay
-        text += f" (median delay {delay:g} frames)" if delay is not None else ""
+        text += f" (median delay {delay:g} {summary.unit}s)" if delay is not None else ""
         if summary.standing:
             text += f", {summary.standing} came while drift was still reported"
         text += f", {missed} went unseen." if missed else "."
     if summary.clean_frames:
         alarms = _count(summary.false_alarms, "false alarm")
-        text += f" {alarms} in {summary.clean_frames:,} clean frames."
+        text += f" {alarms} in {summary.clean_frames:,} clean {summary.unit}s."
     return text
 
 
 def _count(n: int, what: str) -> str:
-    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
 
 
 def _named(figures: Sequence[SegmentFigures]) -> str:
@@ -274,7 +273,7 @@ def _ticks(recording: Recording) -> tuple[tuple[tuple[int, str], ...], str]:
         marks = np.arange(first, times[-1] / 3600 + 1e-9, step)
         return tuple((int(np.searchsorted(times, m * 3600)), f"{m:g}") for m in marks), "hours"
     step = round_step(len(rows) / 6)
-    return tuple((k, f"{k:,}") for k in range(0, len(rows) + 1, step)), "frame"
+    return tuple((k, f"{k:,}") for k in range(0, len(rows) + 1, step)), recording.unit
 
 
 def round_step(least: float) -> int:
