@@ -43,7 +43,7 @@ class Video(Dataset):
             if room >= 0:
                 self._kept[count] = image
         if len(times) > 1:
-            self.fps = (len(times) - 1) / max(1e-3, times[-1] - times[0])
+            self.fps = round((len(times) - 1) / max(1e-3, times[-1] - times[0]), 6)
         self.lengths = np.ones(len(times), int)
 
     def _open(self) -> Iterator[Frame]:

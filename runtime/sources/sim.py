@@ -27,11 +27,9 @@ from tta.runtime.datasets import Dataset, open_dataset
 from tta.simulation import Segment, build
 
 _DAY_S = 86400.0
-_CHUNK = (
-    64  # frames that are made together, fewer where they are large: what they are stays the same
-)
-_CHUNK_VALUES = 1 << 22
-_SCALE_SAMPLES = 20000
+_CHUNK = 64  # frames that are made together, at most; they are the same in any chunk
+_CHUNK_VALUES = 1 << 22  # numbers in a chunk of large frames
+_SCALE_SAMPLES = 20000  # that a sensor's spread is measured on
 
 
 class _World(NamedTuple):
@@ -126,6 +124,10 @@ class SimSource:
                 raise SourceError(
                     f"option {option} of sim:// must be at least {low}, but is {value}"
                 )
+        if size is not None and isinstance(data, Dataset):
+            raise SourceError(
+                "option size is for data that are named: give it to the Dataset itself"
+            )
         if fps is not None and not fps > 0:
             raise SourceError(f"option fps of sim:// must be positive, but is {fps}")
         self._seed, self._frames, self._fps, self._onset = seed, frames, fps, onset
