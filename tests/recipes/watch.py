@@ -5,36 +5,16 @@ in order of time, for streams. ``sh tests/recipes/pip-data.sh`` installs the pac
 """
 
 import argparse
-import hashlib
-import importlib.util
-from pathlib import Path
 
 import numpy as np
+
+from tta.runtime.datasets.watch import Watch
 
 CHANNELS = ("ax", "ay", "az", "wx", "wy", "wz")  # acceleration, rate of turn
 LABELS = ("pendulum", "abduction", "forward elevation", "internal rotation", "external rotation",
           "trapezius extension", "upright row")  # fmt: skip
 LENGTH, HOP = 100, 50  # two seconds, half of them new
 SEEN = range(1, 8)  # people that the model is trained on
-SHA256 = "eb122f23cdf06ef6bd6c6c5312958ec5cf9d038e2e6d457b8081662c75a42537"
-
-
-def series() -> dict[str, list[np.ndarray] | np.ndarray]:
-    """``X``: 140 series (T, 6); ``y``, ``subject`` 1..10, ``side`` 0 left or 1 right: (140,).
-
-    Raises:
-        FileNotFoundError: the package is not installed, or the file in it is not the known one.
-    """
-    found = importlib.util.find_spec("seglearn")
-    if found is None or not found.submodule_search_locations:
-        raise FileNotFoundError("seglearn is not installed: sh tests/recipes/pip-data.sh")
-    file = Path(found.submodule_search_locations[0]) / "data" / "watch_dataset.npy"
-    if hashlib.sha256(file.read_bytes()).hexdigest() != SHA256:
-        raise FileNotFoundError(
-            f"{file} is not the known file, and it is a pickle: it stays closed"
-        )
-    data: dict[str, list[np.ndarray] | np.ndarray] = np.load(file, allow_pickle=True).item()
-    return data
 
 
 def windows(part: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -43,12 +23,17 @@ def windows(part: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     Args:
         part: ``train``: the first three quarters of each series of people 1 to 7; ``calibration``: the last
             quarter of the same; ``test``: people 8 to 10.
+
+    Raises:
+        SourceError: the package is not installed, or holds another file.
     """
-    data = series()
+    data = Watch()
     out, labels, people = [], [], []
-    for x, y, person in zip(data["X"], data["y"], data["subject"]):
+    for k, (y, person) in enumerate(zip(data.labels, data.subjects)):
         if (person in SEEN) == (part == "test"):
             continue
+        at = np.arange(data.lengths[k])
+        x = data.read(np.full_like(at, k), at)
         cut = len(x) * 3 // 4
         piece = {"train": x[:cut], "calibration": x[cut:], "test": x}[part]
         for start in range(0, len(piece) - LENGTH + 1, HOP):
