@@ -212,7 +212,7 @@ def _score(axis: Any, view: Timeline, number: int) -> None:
         axis.set_ylim(low - pad, high + pad)
         axis.set_yticks([low, high], [f"{low:.2g}", f"{high:.2g}"])
     axis.plot(score.x, y, color=INK, lw=1)
-    _name(axis, score.name.replace("_", " "))
+    _name(axis, score.name.replace("_", "\n" if len(score.name) > 12 else " "))
 
 
 def _lanes(view: Timeline) -> list[str]:

@@ -206,7 +206,8 @@ def _table(summary: Summary) -> str:
         rows.append(f"<tr>{''.join(tds)}</tr>")
     note = (
         "Gain is frozen minus adapted, paired by frame; the interval is 95 %, from means of consecutive "
-        "blocks. Coloured where it excludes zero."
+        "blocks; coloured where it excludes zero. Found after: answers until a change was found; level: "
+        "until the level alone was drift; standing: it still was; clear: until it was no more."
     )
     return (
         f'<h2>By segment</h2>\n<p class="note">{note}</p>\n<div class="scroll"><table><thead><tr>{head}</tr>'

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from tta.records import Array
 
 Measure = Literal["error", "disagreement", "doubt"]
-FINDS = ("level", "detected", "alarm")  # events that say that something changed
+FINDS = ("level", "detected")  # events that say that something changed
 ALARMS = ("level", "alarm")  # events that call for a person
 
 

@@ -15,7 +15,7 @@ from tta.evaluation import chart
 from tta.evaluation.page import write_page
 from tta.evaluation.record import Recording, write_rows
 from tta.evaluation.side_by_side import side_by_side
-from tta.evaluation.summary import COLUMNS, MEANING, Summary, summarise, table, to_json
+from tta.evaluation.summary import COLUMNS, MEANING, NARROW, Summary, summarise, table, to_json
 from tta.evaluation.timeline import timeline, verdict
 from tta.governor import Mode
 from tta.runtime.redaction import redact
@@ -91,8 +91,8 @@ def report(recording: Recording, terminal: Terminal) -> Summary:
         title += ": error against labels, which the models never see"
     else:
         terminal.say(f"no labels, so no error: below is the {MEANING[summary.measure]}")
-    rows = [(row[0], *row[2:]) for row in table(summary)]  # without the frames it fits 80 columns
-    terminal.say(plain_table(title, (COLUMNS[0], *COLUMNS[2:]), rows))
+    rows = [tuple(row[k] for k in NARROW) for row in table(summary)]
+    terminal.say(plain_table(title, [COLUMNS[k] for k in NARROW], rows))
     terminal.say(f"gain in points; found after so many {summary.unit}s")
     terminal.say(verdict(summary))
     counts = recording.counts

@@ -11,6 +11,7 @@ import numpy as np
 from tta.evaluation.interval import Interval, block_of, interval, pooled
 from tta.evaluation.record import ALARMS, FINDS, Measure, Recording, Row, Segment, mean, plain
 
+STANDING = 16
 MEANING: dict[Measure, str] = {
     "error": "share of wrong answers, against labels (which the models never see)",
     "disagreement": "share of answers that differ from the frozen model's own answer to the clean frame; the "
@@ -37,7 +38,8 @@ class SegmentFigures:
         alarms: alarms raised in it.
         delay: answers from its start to the first find, None without one and in a clean beginning.
         delay_s: the same in seconds of stream time.
-        already: whether it began while the report still said drift.
+        level_delay: answers from its start until the level was drift, where it was not at the start.
+        already: whether it began while the level had been drift for a while.
         clear: where it is clean and drift was said at its start, answers until that ended; else None.
         kinds: how often each kind of shift was named with an event.
     """
@@ -54,6 +56,7 @@ class SegmentFigures:
     alarms: int
     delay: int | None
     delay_s: float | None
+    level_delay: int | None
     already: bool
     clear: int | None
     kinds: dict[str, int]
@@ -74,7 +77,8 @@ class Summary:
         clean_frames: answers in a clean world.
         changes: changes of the world to a shifted one.
         found: those that were found.
-        standing: others, which came while the report already said drift.
+        by_level: others, at which the level became drift.
+        standing: others, which came while the level was drift.
         median_delay: answers between such a change and its being found, None without any.
         unlabelled: rows without a label, where others have one.
     """
@@ -89,6 +93,7 @@ class Summary:
     clean_frames: int
     changes: int
     found: int
+    by_level: int
     standing: int
     median_delay: float | None
     unlabelled: int
@@ -116,6 +121,7 @@ def summarise(recording: Recording) -> Summary:
         clean_frames=sum(f.frames for f in calm),
         changes=len(changed),
         found=len(delays),
+        by_level=sum(f.delay is None and f.level_delay is not None for f in changed),
         standing=sum(f.delay is None and f.already for f in changed),
         median_delay=float(statistics.median(delays)) if delays else None,
         unlabelled=sum(row.label is None for row in rows) if measure == "error" else 0,
@@ -128,7 +134,12 @@ def _segment(rows: list[Row], segment: Segment, measure: Measure, batch: int) ->
     first = next((k for k, row in enumerate(own) if row.event in FINDS), None)
     if segment.start == 0 and segment.clean:
         first = None  # nothing has changed yet: a find here is false
-    already = segment.start > 0 and rows[segment.start - 1].level == "drift"
+    # a level flickers where nothing is wrong: it stands where it has stood for two batches
+    past = rows[max(0, segment.start - 2 * max(batch, STANDING)) : segment.start]
+    already = bool(past) and all(row.level == "drift" for row in past)
+    level_delay = None
+    if not already and not segment.clean:
+        level_delay = next((k for k, row in enumerate(own) if row.level == "drift"), None)
     clear = None
     if segment.clean and already:
         clear = next((k for k, row in enumerate(own) if row.level != "drift"), None)
@@ -149,6 +160,7 @@ def _segment(rows: list[Row], segment: Segment, measure: Measure, batch: int) ->
         alarms=sum(row.event in ALARMS for row in own),
         delay=first,
         delay_s=None if first is None else own[first].t_s - own[0].t_s,
+        level_delay=level_delay,
         already=already,
         clear=clear,
         kinds=kinds,
@@ -169,7 +181,17 @@ def to_json(recording: Recording, summary: Summary) -> dict[str, Any]:
     return flat
 
 
-COLUMNS = ("segment", "frames", "frozen", "adapted", "gain [95 %]", "alarms", "found after")
+COLUMNS = (
+    "segment",
+    "frames",
+    "frozen",
+    "adapted",
+    "gain [95 %]",
+    "alarms",
+    "in drift",
+    "found after",
+)
+NARROW = (0, 2, 3, 4, 6, 7)  # of them, those that a terminal of 80 columns has room for
 
 
 def table(summary: Summary) -> list[tuple[str, ...]]:
@@ -182,6 +204,7 @@ def table(summary: Summary) -> list[tuple[str, ...]]:
             percent(f.adapted),
             points(f.gain),
             str(f.alarms),
+            f"{100 * f.in_drift:.0f} %",
             _found(f),
         )
         for f in summary.segments
@@ -189,15 +212,17 @@ def table(summary: Summary) -> list[tuple[str, ...]]:
     frames = sum(f.frames for f in summary.segments)
     alarms = sum(f.alarms for f in summary.segments)
     whole = ("whole stream", str(frames), percent(summary.frozen), percent(summary.adapted))
-    return [*rows, (*whole, points(summary.gain), str(alarms), "")]
+    return [*rows, (*whole, points(summary.gain), str(alarms), "", "")]
 
 
 def _found(f: SegmentFigures) -> str:
     if f.delay is not None:
         return str(f.delay)
-    if f.severity:
-        return "still in drift" if f.already else "not found"
-    return "" if f.clear is None else f"all clear after {f.clear}"
+    if not f.severity:
+        return "" if f.clear is None else f"clear: {f.clear}"
+    if f.already:
+        return "standing"
+    return "missed" if f.level_delay is None else f"level: {f.level_delay}"
 
 
 def percent(share: float) -> str:
@@ -226,6 +251,7 @@ def points(gain: Interval) -> str:
 __all__ = [
     "COLUMNS",
     "MEANING",
+    "NARROW",
     "SegmentFigures",
     "Summary",
     "percent",

@@ -168,13 +168,15 @@ def _detection(summary: Summary) -> str:
     """What the detectors made of the changes, and of the clean world."""
     text = ""
     if summary.changes:
-        missed = summary.changes - summary.found - summary.standing
+        missed = summary.changes - summary.found - summary.by_level - summary.standing
         was = "was" if summary.found == 1 else "were"
         text = (
             f"Of {_count(summary.changes, 'change')} to a shifted world {summary.found} {was} found"
         )
         delay = summary.median_delay
         text += f" (median delay {delay:g} {summary.unit}s)" if delay is not None else ""
+        if summary.by_level:
+            text += f", {summary.by_level} shown by the level alone"
         if summary.standing:
             text += f", {summary.standing} came while drift was still reported"
         text += f", {missed} went unseen." if missed else "."
