@@ -23,10 +23,12 @@ def need(package):
 
 @torch.no_grad()
 def test_the_cifar_net_is_right_on_four_of_five(data):
-    images, labels = read_jpegs("cifar10_test_jpeg")
+    images, labels = read_jpegs("cifar10_test_jpeg", stop=1000)
     model, _ = cifar.factory()
-    right = model(cifar.preprocess(images[:1000])).argmax(1).numpy() == labels[:1000]
-    assert right.mean() > 0.77  # 80.6 % of all 10,000; three standard errors of 1,000 are 3.8 points
+    right = model(cifar.preprocess(images)).argmax(1).numpy() == labels
+    assert (
+        right.mean() > 0.77
+    )  # 80.6 % of all 10,000; three standard errors of 1,000 are 3.8 points
     assert HELD_OUT >= 2048
 
 

@@ -23,14 +23,16 @@ from tests.models.cifar import CHECKPOINT, CifarNet, preprocess
 HELD_OUT = 4096  # training images that calibration uses and that training therefore must not see
 
 
-def read_jpegs(name: str, crop: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+def read_jpegs(
+    name: str, crop: int | None = None, stop: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Images (N, H, W, 3) and labels (N,) of one npz of JPEG files, all bytes in a row with offsets.
 
-    Images of different sizes need a ``crop``: the side of a square in the middle.
+    Images of different sizes need a ``crop``: the side of a square in the middle. ``stop``: the first only.
     """
     with np.load(Path(os.environ["TTA_DATA"]) / f"{name}.npz") as z:
-        data, offsets, labels = z["data"].tobytes(), z["offsets"], z["labels"]
-    pairs = pairwise(offsets)
+        data, offsets, labels = z["data"].tobytes(), z["offsets"], z["labels"][:stop]
+    pairs = list(pairwise(offsets))[:stop]
     images = [np.asarray(Image.open(io.BytesIO(data[a:b])).convert("RGB")) for a, b in pairs]
     if crop is not None:
         corners = [((i.shape[0] - crop) // 2, (i.shape[1] - crop) // 2) for i in images]
