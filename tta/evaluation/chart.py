@@ -9,7 +9,7 @@ import numpy as np
 
 from tta.evaluation.panels import DOTS, HIGHEST, LOWEST, VERDICTS, scaled
 from tta.evaluation.picture import is_image, pixels
-from tta.evaluation.svg import nice_top, runs
+from tta.evaluation.svg import brief, nice_top, runs
 from tta.evaluation.timeline import ACTIONS, TITLES, Timeline
 from tta.records import Array
 from tta.runtime.extra import load_extra
@@ -210,7 +210,7 @@ def _score(axis: Any, view: Timeline, number: int) -> None:
         low, high = float(y.min()), float(y.max())
         pad = 0.06 * ((high - low) or 1.0)
         axis.set_ylim(low - pad, high + pad)
-        axis.set_yticks([low, high], [f"{low:.2g}", f"{high:.2g}"])
+        axis.set_yticks([low, high], [brief(low), brief(high)])
     axis.plot(score.x, y, color=INK, lw=1)
     _name(axis, score.name.replace("_", "\n" if len(score.name) > 12 else " "))
 
@@ -241,7 +241,7 @@ def _events(axis: Any, view: Timeline) -> None:
                   fillstyle="full" if full else "none", clip_on=False)  # fmt: skip
         room = view.length * (0.012 + 0.0068 * len(text))
         turn = event.at + room > view.length
-        if text and event.at > free[lane]:
+        if text and (event.at - room if turn else event.at) > free[lane]:
             axis.annotate(
                 text, (event.at, lane), (-7 if turn else 7, 0), textcoords="offset points", va="center",
                 ha="right" if turn else "left", fontsize=8.5, color=FOUND, bbox=PLATE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tta.evaluation.picture import data_uri, viridis
-from tta.evaluation.svg import Drawing, nice_top, runs, width_of
+from tta.evaluation.svg import Drawing, brief, nice_top, runs, width_of
 from tta.evaluation.timeline import TITLES, Heat, Score, Timeline
 from tta.records import Array
 
@@ -86,7 +86,7 @@ def _strip(
     else:
         low, high = float(score.y.min()), float(score.y.max())
         level = (score.y - low) / ((high - low) or 1.0)
-        marks = [(bottom, f"{low:.3g}"), (top + 6, f"{high:.3g}")]
+        marks = [(bottom, brief(low)), (top + 6, brief(high))]
     x, y = drawing.x(score.x), bottom - level * height
     if score.ratio:
         above = np.minimum(y, limit)
@@ -158,7 +158,7 @@ def _marks(drawing: Drawing, view: Timeline, verdicts: bool, top: float, height:
             drawing.rect(at - 3, top + height / 2 - 2, 6, 6, css)
         room = width_of(text) + 8
         turn = at + 8 + room > drawing.end
-        if text and at > free:
+        if text and (at - room if turn else at) > free:
             place, side = (at - 8, "end") if turn else (at + 8, "start")
             drawing.text(place, top + height - 2, text, "small", side)
             free = at if turn else at + room + 4
@@ -213,7 +213,7 @@ def _begin(view: Timeline, width: int, top: int, height: int) -> tuple[Drawing, 
 
 
 def _margins(narrow: bool) -> tuple[int, int]:
-    return (40, 8) if narrow else (168, 12)
+    return (44, 8) if narrow else (168, 12)
 
 
 def _css(narrow: bool) -> str:

@@ -92,6 +92,16 @@ def width_of(text: str, size: float = 11) -> float:
     return 0.56 * size * len(text)
 
 
+def brief(value: float) -> str:
+    """A number in few characters.
+
+    >>> brief(0.0000941), brief(1234.5), brief(0.25)
+    ('9.4e-5', '1.2e3', '0.25')
+    """
+    mantissa, e, power = f"{value:.2g}".partition("e")
+    return mantissa + (f"e{int(power)}" if e else "")
+
+
 def nice_top(value: float) -> float:
     """The end of an axis from 0 that holds the value: 1, 2, 2.5, 4, 5, 8 or 10 times a power of ten.
 
@@ -116,4 +126,4 @@ def runs(groups: Array) -> Sequence[slice]:
     return [slice(a, b) for a, b in pairwise(edges)]
 
 
-__all__ = ["Drawing", "nice_top", "runs", "width_of"]
+__all__ = ["Drawing", "brief", "nice_top", "runs", "width_of"]
