@@ -24,20 +24,17 @@ STAGES = (  # kernel, stride, expansion, width, blocks
 EPS = 1e-3
 
 
-def same(x: Tensor, convolution: nn.Conv2d) -> Tensor:
-    """The convolution of (N, C, H, W) to (N, C', ceil(H / stride), ceil(W / stride)).
+def same(x: Tensor, kernel: int, stride: int) -> Tensor:
+    """(N, C, H, W) padded so that a convolution of it is (N, C', ceil(H / stride), ceil(W / stride)).
 
     What must be padded in all goes half to each side, and an odd pixel to the right and the bottom.
     """
-    (kernel, _), (stride, _) = convolution.kernel_size, convolution.stride
-    if stride == 1:
-        return convolution(x)
     h, w = (max((-(-size // stride) - 1) * stride + kernel - size, 0) for size in x.shape[2:])
-    return convolution(pad(x, (w // 2, w - w // 2, h // 2, h - h // 2)))
+    return pad(x, (w // 2, w - w // 2, h // 2, h - h // 2))
 
 
 def conv(width_in: int, width: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> nn.Conv2d:
-    """A convolution without bias; a strided one is padded by ``same``."""
+    """A convolution without bias; what a strided one sees is padded by ``same``."""
     padding = kernel // 2 if stride == 1 else 0
     return nn.Conv2d(width_in, width, kernel, stride, padding, groups=groups, bias=False)
 
@@ -50,6 +47,7 @@ class MBConv(nn.Module):
         hidden = width_in * expansion
         self.residual = stride == 1 and width_in == width
         self.widens = expansion != 1
+        self.kernel, self.stride = kernel, stride
         if self.widens:
             self._expand_conv = conv(width_in, hidden)
             self._bn0 = nn.BatchNorm2d(hidden, EPS)
@@ -61,7 +59,9 @@ class MBConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self._relu6(self._bn0(self._expand_conv(x))) if self.widens else x
-        y = self._relu6(self._bn1(same(y, self._depthwise_conv)))
+        if self.stride != 1:
+            y = same(y, self.kernel, self.stride)
+        y = self._relu6(self._bn1(self._depthwise_conv(y)))
         y = self._bn2(self._project_conv(y))
         return x + y if self.residual else y
 
@@ -95,7 +95,7 @@ class EfficientNetLite(nn.Module):
         self._fc = nn.Linear(head, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self._relu6(self._bn0(same(x, self._conv_stem)))
+        x = self._relu6(self._bn0(self._conv_stem(same(x, 3, 2))))
         for block in self._blocks:
             x = block(x)
         x = self._relu6(self._bn1(self._conv_head(x)))
