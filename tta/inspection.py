@@ -8,7 +8,6 @@ import numpy as np
 
 from tta import sensor_audit
 from tta.bundle import Bundle
-from tta.errors import BundleError
 from tta.moments import layer_moments, symmetric_kl
 from tta.records import State, content_hash
 
@@ -54,28 +53,10 @@ def describe(bundle: Bundle) -> str:
     lines.append("files")
     for name in m.files:
         lines.append(f"  {name:34}{(bundle.path / name).stat().st_size / 1e3:>10.1f} kB")
-    lines += _audit(bundle)
+    lines += sensor_audit.describe(bundle)
     made = ", ".join(f"{k} {v}" for k, v in m.provenance.items())
     lines.append(f"made with   {made}")
     return "\n".join(lines) + "\n"
-
-
-def _audit(bundle: Bundle) -> list[str]:
-    """What the model relies on, where ``tta audit`` has measured it."""
-    try:
-        audit = sensor_audit.load(bundle)
-    except BundleError as error:
-        return [f"audit       {error}"]
-    if audit is None:
-        return []
-    lines = [
-        f"audit       on {audit.samples} samples of {audit.data}: accuracy {100 * audit.accuracy[0]:.1f} %",
-        f"  {'channel':34}{'permuted':>10}{'dead':>10}{'alone':>10}",
-    ]
-    for g in sorted(audit.groups, key=lambda group: group.permuted[0]):
-        figures = "".join(f"{100 * value[0]:>8.1f} %" for value in (g.permuted, g.dead, g.alone))
-        lines.append(f"  {g.name:34}{figures}")
-    return lines
 
 
 def describe_state(bundle: Bundle, state: State) -> str:

@@ -108,6 +108,24 @@ def load(bundle: Bundle) -> Audit | None:
     return audit
 
 
+def describe(bundle: Bundle) -> list[str]:
+    """The audit in lines for ``tta inspect``, none where there is none; why, where it cannot be used."""
+    try:
+        audit = load(bundle)
+    except BundleError as error:
+        return [f"audit       {error}"]
+    if audit is None:
+        return []
+    lines = [
+        f"audit       on {audit.samples} samples of {audit.data}: accuracy {100 * audit.accuracy[0]:.1f} %",
+        f"  {'channel':34}{'permuted':>10}{'dead':>10}{'alone':>10}",
+    ]
+    for g in sorted(audit.groups, key=lambda group: group.permuted[0]):
+        figures = "".join(f"{100 * value[0]:>8.1f} %" for value in (g.permuted, g.dead, g.alone))
+        lines.append(f"  {g.name:34}{figures}")
+    return lines
+
+
 def keep(path: str | Path, audit: Audit) -> Path:
     """Put an audit into a bundle: a folder, or a zip of one; returns where it lies.
 
@@ -177,4 +195,4 @@ def _end(raw: Any) -> float | None:
     return None if raw is None else float(raw)
 
 
-__all__ = ["FILE", "Audit", "Range", "Reliance", "keep", "load"]
+__all__ = ["FILE", "Audit", "Range", "Reliance", "describe", "keep", "load"]

@@ -260,6 +260,7 @@ class _Asker:
     def __init__(self, stream: Stream, recorder: Recorder, source: Any) -> None:
         manifest = stream.model.bundle.manifest
         self._stream, self._recorder, self._source = stream, recorder, source
+        self._frozen = stream.model.source
         self._seen = stream.preprocess = _Seen(stream.preprocess)
         self._clean = build(manifest.preprocess, manifest.input)
         self._label = WindowLabels(manifest)
@@ -300,7 +301,7 @@ class _Asker:
                 asked[k, "clean"] = each.before
         answers: dict[tuple[int, str], Prediction] = {}
         if asked:
-            outputs = model.source.run(np.stack(list(asked.values())))
+            outputs = self._frozen.run(np.stack(list(asked.values())))
             for i, key in enumerate(asked):
                 one = {name: value[i] for name, value in outputs.items()}
                 answers[key] = prediction(model.bundle, one, 0.0)
