@@ -22,6 +22,12 @@ def test_means_of_blocks_by_hand():
     assert (found.low, found.high) == pytest.approx((2 - half, 2 + half), abs=3e-3 * half)
 
 
+def test_no_interval_reaches_beyond_what_a_share_can_be():
+    values = -np.repeat([1.0, 1.0, 1.0, 1.0, 0.2], 3)
+    assert interval(values, 3).low < -1
+    assert interval(values, 3, most=1.0).low == -1
+
+
 def test_few_values_have_a_mean_and_no_interval():
     assert interval(np.arange(4.0), 1) == Interval(1.5, None, None)
     assert interval(np.array([1.0, np.nan, 3.0]), 1).mean == 2.0

@@ -176,7 +176,7 @@ def _losses(axis: Any, view: Timeline) -> None:
     axis.grid(axis="y", color=RULE, lw=0.6)
     axis.set_axisbelow(True)
     axis.yaxis.set_major_formatter(lambda value, _: f"{value:g} %")
-    _name(axis, TITLES[view.measure].replace(" (", "\n("))
+    _name(axis, _wrapped(TITLES[view.measure], 15))
     if view.estimate is not None:
         estimate = 100 * np.clip(view.estimate.y, 0, top)
         label = "frozen, estimated without labels"

@@ -30,13 +30,14 @@ class Interval:
         return int(self.low > 0) - int(self.high < 0)
 
 
-def interval(values: Array, block: int) -> Interval:
+def interval(values: Array, block: int, most: float = float("inf")) -> Interval:
     """Mean of ``values (n,)`` with a Student-t interval over means of blocks of ``block`` values.
 
     Neighbours in a stream share their scene and the adapted state, so single values would make the interval
     too narrow; means of long blocks are nearly independent ("batch means": Schmeiser, "Batch size effects in
     the analysis of simulation output", Operations Research 1982). What is left over behind the last whole
-    block counts for the mean alone. Fewer than five blocks give no interval.
+    block counts for the mean alone. Fewer than five blocks give no interval. ``most``: the largest
+    magnitude that a value can have, where the interval ends as well.
 
     >>> interval(np.array([0.0, 1.0] * 50), 10)
     Interval(mean=0.5, low=0.5, high=0.5)
@@ -49,7 +50,8 @@ def interval(values: Array, block: int) -> Interval:
         return Interval(mean, None, None)
     means = values[: count * block].reshape(count, block).mean(1)
     half = student(count - 1) * float(means.std(ddof=1)) / np.sqrt(count)
-    return Interval(mean, float(mean - half), float(mean + half))
+    low, high = max(-most, mean - half), min(most, mean + half)
+    return Interval(mean, float(low), float(high))
 
 
 def pooled(parts: Sequence[tuple[Interval, int]]) -> Interval:

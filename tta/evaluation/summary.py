@@ -154,7 +154,7 @@ def _segment(rows: list[Row], segment: Segment, measure: Measure, batch: int) ->
         frames=len(own),
         frozen=mean(losses[:, 0]),
         adapted=mean(losses[:, 1]),
-        gain=interval(losses[:, 0] - losses[:, 1], block_of(len(own), batch)),
+        gain=interval(losses[:, 0] - losses[:, 1], block_of(len(own), batch), most=1.0),
         in_drift=mean(float(row.level == "drift") for row in own),
         finds=sum(row.event in FINDS for row in own),
         alarms=sum(row.event in ALARMS for row in own),
