@@ -69,7 +69,7 @@ def pooled(parts: Sequence[tuple[Interval, int]]) -> Interval:
         return Interval(float("nan"), None, None)
     mean = sum(each.mean * n / total for each, n in known)
     halves = [
-        (each.high - each.low) / 2 * n / total
+        max(each.high - each.mean, each.mean - each.low) * n / total
         for each, n in known
         if each.low is not None and each.high is not None
     ]
