@@ -1,4 +1,4 @@
-"""The command ``tta``: export, inspect, run, demo, bench, state."""
+"""The command ``tta``: export, inspect, run, simulate, audit, demo, bench, state."""
 
 from __future__ import annotations
 
@@ -38,6 +38,8 @@ def _parser() -> argparse.ArgumentParser:
     _export(commands.add_parser("export", help="make a bundle from a torch model"))
     _inspect(commands.add_parser("inspect", help="say what a bundle holds"))
     _run(commands.add_parser("run", help="stream a source through a bundle that adapts"))
+    _simulate(commands.add_parser("simulate", help="what a shift does, and what adaptation buys"))
+    _audit(commands.add_parser("audit", help="which input channels a model relies on"))
     _demo(commands.add_parser("demo", help="watch a shipped model adapt, offline, in a minute"))
     _bench(commands.add_parser("bench", help="what a bundle costs here, against plain onnxruntime"))
     _state(commands.add_parser("state", help="look at adapted states, or write them as ONNX"))
@@ -205,8 +207,75 @@ def run(given: argparse.Namespace) -> None:
             raise TtaError(f"no frame could be used, the last because {stream.complaint}")
 
 
+def _simulate(p: argparse.ArgumentParser) -> None:
+    p.add_argument("bundle")
+    p.add_argument("source", help="sim://cifar10?corruption=fog&schedule=gradual, or any source")
+    p.add_argument("--adapter", default="nhl", help="name?option=value (default nhl)")
+    p.add_argument(
+        "--out", metavar="DIR", help="folder for timeline.png, .html, JSON lines, summary"
+    )
+    p.add_argument("--batch", type=_whole(1), default=16, help="frames a step (default 16)")
+    p.add_argument("--governor", choices=("auto", "always", "off"), default="auto")
+    p.add_argument("--threads", type=_whole(1), default=1, help="inference threads (default 1)")
+    p.add_argument("--window", type=_whole(1), help="frames behind each point of the error curve")
+    p.add_argument("--limit", type=_whole(1), help="frames at most")
+    p.set_defaults(action=simulate)
+
+
+def simulate(given: argparse.Namespace) -> None:
+    """``tta simulate``."""
+    from tta.evaluation.simulate import simulate as run_simulation
+
+    run_simulation(
+        given.bundle,
+        given.source,
+        given.adapter,
+        given.out,
+        batch=given.batch,
+        governor=given.governor,
+        threads=given.threads,
+        window=given.window,
+        limit=given.limit,
+    )
+
+
+def _audit(p: argparse.ArgumentParser) -> None:
+    p.add_argument("bundle")
+    p.add_argument("data", help="a source with labels: npz://…, sim://…")
+    p.add_argument("--channels", default="", help="names of the channels, ax,ay,az")
+    p.add_argument("--groups", default="", help="more groups, accel=ax+ay+az,gyro=wx+wy+wz")
+    p.add_argument(
+        "--grid", type=_whole(1), default=0, help="cut pictures into N x N parts as well"
+    )
+    p.add_argument("--repeats", type=_whole(1), default=3, help="permutations a figure (default 3)")
+    p.add_argument("--seed", type=_whole(0), default=0, help="of the permutations (default 0)")
+    p.add_argument("--limit", type=_whole(1), help="frames at most")
+    p.add_argument("--threads", type=_whole(1), default=1, help="inference threads (default 1)")
+    p.add_argument("--no-keep", action="store_true", help="do not write audit.json into the bundle")
+    p.set_defaults(action=audit)
+
+
+def audit(given: argparse.Namespace) -> None:
+    """``tta audit``."""
+    from tta.evaluation.audit import audit as run_audit
+
+    run_audit(
+        given.bundle,
+        given.data,
+        channels=given.channels,
+        groups=given.groups,
+        grid=given.grid,
+        repeats=given.repeats,
+        seed=given.seed,
+        limit=given.limit,
+        threads=given.threads,
+        kept=not given.no_keep,
+    )
+
+
 def _demo(p: argparse.ArgumentParser) -> None:
     p.add_argument("--json", metavar="FILE", help="write the figures as JSON")
+    p.add_argument("--out", metavar="DIR", help="save pictures there; needs the extra sim")
     p.add_argument("--adapter", default="nhl", help="name?option=value (default nhl)")
     p.add_argument("--seed", type=_whole(0), default=0, help="of the stream (default 0)")
     p.add_argument("--frames", type=_whole(1), default=2000, help="frames a segment (at most 2000)")
@@ -218,7 +287,14 @@ def demo(given: argparse.Namespace) -> None:
     """``tta demo``."""
     from tta.demo.show import demo as show
 
-    show(given.adapter, given.seed, given.frames, given.batch, given.json)
+    if given.out is None:
+        show(given.adapter, given.seed, given.frames, given.batch, given.json)
+        return
+    from tta.evaluation.demo_pictures import DemoPictures
+
+    pictures = DemoPictures(given.out, given.adapter, given.seed)
+    show(given.adapter, given.seed, given.frames, given.batch, given.json, watch=pictures.take)
+    print(*pictures.save(), sep="\n")
 
 
 def _bench(p: argparse.ArgumentParser) -> None:

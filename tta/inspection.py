@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tta import sensor_audit
 from tta.bundle import Bundle
 from tta.errors import TtaError
 from tta.manifest import Manifest, fewest_frames
@@ -58,6 +59,7 @@ def describe(bundle: Bundle) -> str:
     lines.append("files")
     for name in m.files:
         lines.append(f"  {name:34}{(bundle.path / name).stat().st_size / 1e3:>10.1f} kB")
+    lines += sensor_audit.describe(bundle)
     made = ", ".join(f"{k} {v}" for k, v in m.provenance.items())
     lines.append(f"made with   {made}")
     return "\n".join(lines) + "\n"

@@ -21,6 +21,7 @@ SHAPES = {
     "norms:instance": (3, 16, 16),
     "norms:rms": (3, 16, 16),
     "fashion:factory": (1, 28, 28),
+    "cifar:factory": (3, 32, 32),
 }
 
 

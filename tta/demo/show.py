@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 from tta.bundle import Bundle
 from tta.demo.stream import DemoStream
 from tta.errors import TtaError
-from tta.records import Frame, Result
+from tta.records import Array, Frame, Prediction, Result
 from tta.runtime.loop import advance
 from tta.runtime.session import InferSession
 from tta.runtime.stream import Model, Stream, prediction
@@ -23,6 +24,7 @@ from tta.terminal import Terminal
 
 CHUNK = 50  # frames that the frozen model answers at a time
 WINDOW = 200  # frames behind the running errors on the display
+Watch = Callable[[Stream, Result, Prediction, Array], None]
 
 
 @dataclass
@@ -55,6 +57,7 @@ def demo(
     batch: int = 16,
     json_path: str | None = None,
     terminal: Terminal | None = None,
+    watch: Watch | None = None,
 ) -> dict[str, Any]:
     """Run the demo, print its table and return its figures.
 
@@ -65,6 +68,7 @@ def demo(
         batch: frames an adaptation step.
         json_path: file for the figures.
         terminal: where to print.
+        watch: told of every answer with the frozen model's; ``--out`` makes pictures of what it is told.
     """
     terminal = terminal or Terminal()
     if json_path and not Path(json_path).parent.is_dir():
@@ -81,7 +85,7 @@ def demo(
             f"{bundle.manifest.name} on {source.frames} Fashion-MNIST test images a segment, "
             f"adapter {adapter}, no labels used, no torch; live errors are of the last {WINDOW} frames"
         )
-        _stream(stream, source, tallies, terminal)
+        _stream(stream, source, tallies, terminal, watch)
     seconds = time.perf_counter() - start
     report: dict[str, Any] = {
         "segments": [t.row() for t in tallies],
@@ -114,7 +118,13 @@ def demo(
     return report
 
 
-def _stream(stream: Stream, source: DemoStream, tallies: list[Tally], terminal: Terminal) -> None:
+def _stream(
+    stream: Stream,
+    source: DemoStream,
+    tallies: list[Tally],
+    terminal: Terminal,
+    watch: Watch | None,
+) -> None:
     recent: deque[tuple[bool, bool]] = deque(maxlen=WINDOW)
     names = [tally.name for tally in tallies]
     with terminal.progress(names, source.frames) as advance_bar, source:
@@ -124,25 +134,28 @@ def _stream(stream: Stream, source: DemoStream, tallies: list[Tally], terminal: 
             chunk.append(frame)
             if len(chunk) < CHUNK and frame.seq + 1 < len(source):
                 continue
-            frozen = _frozen(stream, source_model, chunk)
-            for each, answer in zip(chunk, frozen):
+            inputs, frozen = _frozen(stream, source_model, chunk)
+            for each, x, answer in zip(chunk, inputs, frozen):
                 tally = tallies[each.meta["segment"]]
                 for result in advance(stream, each):
-                    _count(tally, result, answer, recent)
+                    _count(tally, result, answer.label, recent)
+                    if watch is not None:
+                        watch(stream, result, answer, x)
             ours, theirs = (100 * float(np.mean([r[k] for r in recent])) for k in (1, 0))
             text = f"frozen {theirs:4.1f} %, adapted {ours:4.1f} %"
             advance_bar(chunk[-1].meta["segment"], len(chunk), text)
             chunk = []
 
 
-def _frozen(stream: Stream, source: InferSession, frames: list[Frame]) -> list[int]:
-    """Answers of the source model."""
+def _frozen(
+    stream: Stream, source: InferSession, frames: list[Frame]
+) -> tuple[Array, list[Prediction]]:
+    """Inputs ``(n, ...)``, and the source model's answers to them."""
     bundle = stream.model.bundle
     inputs = np.stack([x for f in frames if (x := stream.preprocess(f)) is not None])
     outputs = source.run(inputs)
-    return [
-        prediction(bundle, {k: v[i] for k, v in outputs.items()}, 0.0).label
-        for i in range(len(inputs))
+    return inputs, [
+        prediction(bundle, {k: v[i] for k, v in outputs.items()}, 0.0) for i in range(len(inputs))
     ]
 
 

@@ -67,14 +67,16 @@ class DemoStream:
         """Nothing to close."""
 
     def __iter__(self) -> Iterator[Frame]:
-        """Frames with ``label`` and ``segment`` (its index) in their meta."""
+        """Frames whose meta has ``label``, ``segment`` (index), ``corruption``, ``severity``, ``clean``."""
         rng = np.random.default_rng(self.seed)
         for k, segment in enumerate(self.segments):
             order = rng.permutation(len(self._images))[: self.frames]
-            images = self._images[order]
+            clean = images = self._images[order]
             if segment.corruption:
                 images = corrupt(images, segment.corruption, segment.severity, rng)
+            name = segment.corruption or "none"
+            known = {"segment": k, "corruption": name, "severity": segment.severity}
             for i, (image, label) in enumerate(zip(images, self._labels[order])):
                 seq = k * self.frames + i
-                meta = {"label": int(label), "segment": k}
+                meta = {**known, "label": int(label), "clean": clean[i]}
                 yield Frame(image, seq / FPS, seq, "demo", meta)
