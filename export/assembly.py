@@ -24,6 +24,7 @@ from tta.bundle import Bundle, write_manifest
 from tta.errors import BundleError, ExportError
 from tta.export import calibrate
 from tta.export.canonical import canonical
+from tta.export.drift_calibration import DriftOptions, calibrate_drift
 from tta.export.infer_graph import infer_graph
 from tta.export.lift import Lifted, lift, zero_gradient
 from tta.export.operators import dims
@@ -73,6 +74,8 @@ def to_bundle(
     input_name: str = "input",
     output_names: Sequence[str] | None = None,
     overwrite: bool = False,
+    targets: Array | None = None,
+    drift: DriftOptions | None = None,
 ) -> Exported:
     """Export a torch model as a bundle that adapts.
 
@@ -91,6 +94,9 @@ def to_bundle(
         input_name: name of the input in the graphs.
         output_names: names of the outputs; default ``logits``, ``output_1``, ...
         overwrite: replace an existing bundle.
+        targets: labels ``(N,)`` or regression targets ``(N, p)`` of the samples, for the error that a device
+            estimates without labels.
+        drift: false-alarm budget, ordered clips and correlation that drift detection is calibrated for.
 
     Raises:
         ExportError: the model cannot be exported, or disagrees with what was exported; nothing is
@@ -160,7 +166,7 @@ def to_bundle(
         )
         draft = Bundle(_seal(folder, manifest).parent)
         checks = verify(model, lifted, draft, data, functions)
-        manifest = _calibrated(draft, manifest, data, samples is not None)
+        manifest = _calibrated(draft, manifest, data, samples is not None, targets, drift)
         _seal(folder, manifest)
         costs = measure(Bundle(folder), data[:1])
         if target.exists():
@@ -186,7 +192,14 @@ def _seal(folder: Path, manifest: Manifest) -> Path:
     return folder / "manifest.json"
 
 
-def _calibrated(bundle: Bundle, manifest: Manifest, data: Array, given: bool) -> Manifest:
+def _calibrated(
+    bundle: Bundle,
+    manifest: Manifest,
+    data: Array,
+    given: bool,
+    targets: Array | None,
+    drift: DriftOptions | None,
+) -> Manifest:
     """Run calibration, write its file, and put its figures in the manifest."""
     session = AdaptSession(bundle)
     found = calibrate.running_statistics(bundle)
@@ -194,6 +207,7 @@ def _calibrated(bundle: Bundle, manifest: Manifest, data: Array, given: bool) ->
     if given:
         found |= calibrate.statistics(bundle, session, data)
         limits = calibrate.thresholds(bundle, session, data, found)
+        found |= calibrate_drift(bundle, session, data, found, targets, drift)
     defaults: dict[str, Mapping[str, Any]] = {}
     if "step/nhl" in manifest.provides:
         defaults["nhl"] = {"t_invert": dict(calibrate.temperatures(bundle, session, data))}

@@ -56,7 +56,7 @@ def advance(stream: Stream, frame: Frame, serve: Serve = "stream") -> Iterator[R
             yield from adapt_and_serve(stream)
         return
     prediction = stream.predict(x)
-    stream.monitor.observe(prediction)
+    stream.show(x)
     decision = None
     if stream.buffer.full:
         _, batch = stream.buffer.take()
@@ -78,10 +78,10 @@ def adapt_and_serve(stream: Stream) -> Iterator[Result]:
         predictions = [stream.predict(x) for x in batch]
     else:
         decision, predictions = stream.adapt(batch)
+    stream.show_batch(batch if stream.current is stream.origin else batch[:: stream.frozen_every])
     when = getattr(stream.method, "predict_with", "pre")
     for frame, prediction in zip(frames, predictions):
         served = replace(prediction, state=stream.serving, served=f"batch-{when}")
-        stream.monitor.observe(served)
         last = decision if frame is frames[-1] else None
         yield Result(frame, served, stream.monitor.report(last), stream.name)
 
@@ -128,7 +128,8 @@ def run(
         serve: ``stream`` or ``batch``, see ``advance``.
         threads: inference threads.
         limit: frames a source at most.
-        **stream: further options of ``Stream``: ``batch``, ``governor``, ``metrics``, ``state``.
+        **stream: further options of ``Stream``: ``batch``, ``governor``, ``metrics``, ``state``,
+            ``alarms``.
 
     Raises:
         SourceError: a source has no frame, or cannot be read.

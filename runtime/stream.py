@@ -20,6 +20,7 @@ from tta.runtime.buffer import FrameBuffer
 from tta.runtime.options import fit
 from tta.runtime.preprocess import build
 from tta.runtime.session import AdaptSession, InferSession
+from tta.watch import AlarmPolicy
 
 PROBE_FRAMES = 4
 PROBE_TOLERANCE = 1e-3  # of the largest output; conv with folded norms rounds differently
@@ -70,6 +71,8 @@ class Stream:
         governor: ``auto``, ``always`` or ``off``.
         metrics: drift metrics; default all.
         state: state to start from; default the source.
+        alarms: how drift is detected, and how many false alarms are tolerable.
+        frozen_every: once adapted, the frozen model sees every so-manieth frame, for the monitor.
     """
 
     model: Model
@@ -79,6 +82,8 @@ class Stream:
     governor: Governor | Mode = "auto"
     metrics: list[str] | None = None
     state: State | None = None
+    alarms: AlarmPolicy | None = None
+    frozen_every: int = 8
     counts: Counts = field(default_factory=Counts)
     session: InferSession = field(init=False)
     serving: str = field(init=False)
@@ -96,7 +101,11 @@ class Stream:
             if isinstance(guard, str)
             else guard
         )
-        self.monitor = Monitor(manifest, self.model.calibration, self.metrics, self.batch)
+        self.monitor = Monitor(
+            manifest, self.model.calibration, self.metrics, self.batch, self.alarms
+        )
+        self.frozen: Prediction | None = None  # the frozen model's answer, where it was served
+        self.viewed = 0
         self.preprocess = build(manifest.preprocess, manifest.input)
         self.buffer = FrameBuffer(self.batch)
         self.complaint = ""  # why the last skipped frame was skipped
@@ -120,8 +129,27 @@ class Stream:
         latency = time.perf_counter() - start
         found = prediction(self.model.bundle, {k: v[0] for k, v in outputs.items()}, latency)
         found = replace(found, state=self.serving)
+        self.frozen = found if self.session is self.model.source else None
         change = getattr(self.method, "predict", None)
         return change(found, self.current) if callable(change) else found
+
+    def show(self, x: Array) -> None:
+        """Show the monitor the frozen model's answer to the frame that was served last.
+
+        While the state is the source, it is what was served; once adapted, the frozen model sees every k-th frame.
+        """
+        answer, self.frozen = self.frozen, None
+        if answer is not None:
+            self.monitor.observe(answer, x)
+            return
+        self.viewed += 1
+        if self.viewed % self.frozen_every == 0:
+            self.show_batch(x[None])
+
+    def show_batch(self, batch: Array) -> None:
+        """Show the monitor the frozen model's answers to a batch ``(n, ...)``."""
+        for x, answer in zip(batch, self._all(self.model.source.run(batch))):
+            self.monitor.observe(answer, x)
 
     def peek(self, batch: Array) -> Decision | None:
         """Look at half a batch: a stream that is back at its source need not wait for the other half."""
@@ -182,6 +210,7 @@ class Stream:
             reason = "the served session disagrees with the step graph"
             return self._roll_back(reason, figures, start), self._in_force(batch, view)
         self.current, self.session, self.serving = proposal, session, serving
+        self.monitor.observe_state(proposal.slots, self.model.bundle.source_slots)
         self.counts.commits += 1
         return self._decide("commit", plan.reason, figures, start), self._all(outputs)
 
@@ -209,6 +238,7 @@ class Stream:
     def _serve(self, state: State) -> None:
         self.session, self.serving = self.model.serve(state)
         self.current = state
+        self.monitor.observe_state(state.slots, self.model.bundle.source_slots)
 
     def _probe(self, session: InferSession, batch: Array, after: Step) -> float:
         """Largest difference between a session and the batch graph, relative to the output."""

@@ -62,3 +62,50 @@ def distance(moments: Mapping[str, Moments], reference: Mapping[str, Array]) -> 
         if known is not None:
             found[layer] = symmetric_kl((batch.mean, batch.var), known)
     return found
+
+
+class LayerDistance:
+    """``distance`` to fixed reference statistics, all channels of all layers at once: what a device repeats.
+
+    The divergence is evaluated as ½·[v/v_s + v_s/v + d²·(1/v_s + 1/v)] - 1.
+    """
+
+    def __init__(self, reference: Mapping[str, Array]) -> None:
+        self._reference = reference
+        self._layers: tuple[str, ...] = ()
+        self._known: tuple[str, ...] = ()
+
+    def __call__(self, moments: Mapping[str, Moments]) -> dict[str, float]:
+        """Divergence of each layer that the reference knows."""
+        layers = tuple(moments)
+        if layers != self._layers:
+            self._prepare(layers, moments)
+        if not self._known:
+            return {}
+        found = [moments[layer] for layer in self._known]
+        mean = np.concatenate([m.mean for m in found], dtype=np.float64)
+        var = np.concatenate([m.var for m in found], dtype=np.float64)
+        var += EPS
+        mean -= self._mean
+        mean *= mean
+        inverse = 1 / var
+        total = var * self._inverse
+        total += self._var * inverse
+        inverse += self._inverse
+        mean *= inverse
+        total += mean
+        sums: list[float] = np.add.reduceat(total, self._starts).tolist()
+        return {k: 0.5 * s / n - 1 for k, s, n in zip(self._known, sums, self._sizes)}
+
+    def _prepare(self, layers: tuple[str, ...], moments: Mapping[str, Moments]) -> None:
+        self._layers = layers
+        pairs = {k: layer_moments(self._reference, k) for k in layers}
+        known = {k: p for k, p in pairs.items() if p and p[0].shape == moments[k].mean.shape}
+        self._known = tuple(known)
+        if not known:
+            return
+        self._mean = np.concatenate([p[0] for p in known.values()], dtype=np.float64)
+        self._var = np.concatenate([p[1] for p in known.values()], dtype=np.float64) + EPS
+        self._inverse = 1 / self._var
+        self._sizes = [p[0].size for p in known.values()]
+        self._starts = np.cumsum([0, *self._sizes[:-1]])
