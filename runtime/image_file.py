@@ -12,8 +12,8 @@ from tta.records import Array
 from tta.runtime.extra import load_extra
 
 _NATIVE = frozenset({".npy", ".pgm", ".ppm", ".pnm"})
-_PILLOW = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif"})
-SUFFIXES = _NATIVE | _PILLOW
+PILLOW = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif"})
+SUFFIXES = _NATIVE | PILLOW
 _SPACE = rb"(?:\s|#[^\n]*\n)+"
 _NETPBM = re.compile(
     rb"P([2356])" + _SPACE + rb"(\d{1,6})" + _SPACE + rb"(\d{1,6})" + _SPACE + rb"(\d{1,5})\s"

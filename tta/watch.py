@@ -32,7 +32,9 @@ HARM = 0.02  # rise of the estimated error from which a new domain is an alarm
 SURE = 0.8  # posterior share beyond it
 FAR = 12.0  # deviations beyond which a domain is an alarm whatever its estimated error
 PATIENCE = 8  # new domains in a row after which a stream counts as staying away from all
-WARM_UP = 1024  # frames
+WARM_UP = 1024  # frames, more of a correlated stream:
+WORTH = 64  # independent frames that a warm-up should be worth
+LONGEST = 8  # times as many frames at most
 UNLIKE = 3.0  # deviations from the source at which a warm-up is no warm-up
 
 
@@ -45,7 +47,8 @@ class AlarmPolicy:
         fps: frames a second, for a budget or a correlation in time.
         detector: name in ``tta/detectors/`` or ``my.mod:Class``.
         correlation_s: assumed correlation time; None for the bundle's own.
-        warm_up: viewed frames from which correlation and site are estimated, 0 for none.
+        warm_up: viewed frames from which correlation and site are estimated, up to eight times as many of a
+            correlated stream; 0 for none.
     """
 
     budget: Budget | None = None
@@ -260,9 +263,14 @@ class Watch:
         self._series.append(np.concatenate(parts, 1))
         if self.frames < self._warming:
             return
-        series, self._series, self._warming = np.concatenate(self._series), [], 0
+        series = np.concatenate(self._series)
         series = series[:, np.isfinite(series).all(0)]
         found = estimate(series, BLOCK) if series.size else self._rho
+        longest = LONGEST * self.policy.warm_up
+        if effective_size(len(series), found) < WORTH and self.frames < longest:
+            self._warming = min(2 * self._warming, longest)
+            return
+        self._series, self._warming = [], 0
         before, clips = self.rho, self.rho is None and found <= self._rho
         self.rho = None if clips else found
         self._set()

@@ -55,7 +55,7 @@ class Dir:
         self.last_error = ""
 
     def __enter__(self) -> Dir:
-        self._paths = self._list()
+        self._paths = self.paths()
         return self
 
     def __exit__(
@@ -67,7 +67,7 @@ class Dir:
         self._paths = None
 
     def __iter__(self) -> Iterator[Frame]:
-        paths = self._paths or self._list()
+        paths = self._paths or self.paths()
         read = 0
         for seq in count():
             if seq == self._limit or (seq == len(paths) and not self._loop):
@@ -85,9 +85,8 @@ class Dir:
                 continue
             read += 1
             meta = {"path": str(path)}
-            inside = path.relative_to(self._root).parts
-            if len(inside) > 1:
-                meta["label_name"] = inside[0]
+            if name := self.label_name(path):
+                meta["label_name"] = name
             yield Frame(data, seq / self._fps, seq, f"dir://{self._root}", meta)
         if not read:
             raise SourceError(
@@ -95,7 +94,17 @@ class Dir:
                 f"{self.last_error}"
             )
 
-    def _list(self) -> list[Path]:
+    def label_name(self, path: Path) -> str:
+        """Name of the topmost subfolder that a file lies in, empty where it lies in none."""
+        inside = path.relative_to(self._root).parts
+        return inside[0] if len(inside) > 1 else ""
+
+    def paths(self) -> list[Path]:
+        """The image files, in order.
+
+        Raises:
+            SourceError: there is no such folder, or it has no images.
+        """
         if not os.path.isdir(self._root):
             what = "is not a folder" if os.path.exists(self._root) else "does not exist"
             raise SourceError(f"dir:// needs a folder, but {self._root} {what}")

@@ -54,7 +54,7 @@ class Npz:
         self._loaded: tuple[Array, Array | None] | None = None
 
     def __enter__(self) -> Npz:
-        self._loaded = self._load()
+        self._loaded = self.arrays()
         return self
 
     def __exit__(
@@ -66,7 +66,7 @@ class Npz:
         self._loaded = None
 
     def __iter__(self) -> Iterator[Frame]:
-        data, labels = self._loaded or self._load()
+        data, labels = self._loaded or self.arrays()
         rows = np.arange(len(data))[self._start : self._stop]
         if not rows.size:
             raise SourceError(
@@ -81,7 +81,12 @@ class Npz:
                 meta["label"] = int(labels[row])
             yield Frame(data[row], seq / self._fps, seq, f"npz://{self._path}", meta)
 
-    def _load(self) -> tuple[Array, Array | None]:
+    def arrays(self) -> tuple[Array, Array | None]:
+        """The data ``(N, ...)`` and the labels ``(N,)``, None where there are none.
+
+        Raises:
+            SourceError: there is no such file, or it does not say which array is which.
+        """
         if not os.path.isfile(self._path):
             raise SourceError(f"npz:// needs a .npz file, but there is none at {self._path}")
         try:

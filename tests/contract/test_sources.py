@@ -70,6 +70,7 @@ EXAMPLES = {
     "file": file_uri,
     "npz": npz_uri,
     "serial": serial_uri,
+    "sim": lambda tmp_path, monkeypatch: "sim://fashion?corruption=fog&frames=3&onset=1",
     "synthetic": lambda tmp_path, monkeypatch: "synthetic://?frames=3",
     "v4l2": v4l2_uri,
 }

@@ -1,0 +1,1 @@
+"""Schedules: when a stream changes. One file each, found by its name."""
