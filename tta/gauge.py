@@ -16,7 +16,7 @@ from tta.records import Array
 from tta.tails import Tail
 
 BLOCK = 32  # viewed frames between two values of a score
-SLACK = 0.75  # of cumulative sums: also covers what finitely many calibration frames leave open
+SLACK = 0.5  # of cumulative sums: also covers what finitely many calibration frames leave open
 SETTLED = 8  # values of a score at a stream's begin that its moving average needs
 LARGEST = 50.0  # standard deviations beyond which a score is no better known
 OPTIONS: Mapping[str, Mapping[str, Any]] = {"cusum": {"slack": SLACK}}

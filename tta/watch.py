@@ -19,7 +19,7 @@ import numpy as np
 from tta.autocorrelation import effective_size, estimate, from_time, inflation
 from tta.bayesian_bootstrap import interval, resampled
 from tta.budget import Budget
-from tta.domains import Bank, Domain
+from tta.domains import NEAR, RELATIVE, Bank, Domain
 from tta.drift._reference import reference
 from tta.gauge import BLOCK, Gauge
 from tta.kinds import Kinds
@@ -28,6 +28,7 @@ from tta.records import Array, Shift, View
 SKIP = 4  # blocks after a detection in which moving averages still settle
 SETTLE = 8  # blocks that make a signature, more of a correlated stream
 MOST_SETTLE = 48
+MOST_EXTENDED = 4  # times that a window is given up because the stream still moves
 HARM = 0.02  # rise of the estimated error from which a new domain is an alarm
 SURE = 0.8  # posterior share beyond it
 FAR = 12.0  # deviations beyond which a domain is an alarm whatever its estimated error
@@ -83,6 +84,7 @@ class Watch:
         self._errors = reference(self.calibration, "estimated_error")
         self._project = reference(self.calibration, "mahalanobis").get("whitening")
         self._settling = 0  # blocks still to come
+        self._length = self._extended = 0
         self._wrong: list[float] = []
         self._detected: Shift | None = None
         self._unknown = 0
@@ -108,6 +110,9 @@ class Watch:
             self.rho = None
         else:
             self.rho = from_time(float(self.calibration["drift.correlation_s"][0]), fps)
+        self._assumed = self.rho
+        if self._warming:  # until it has been measured, only what no correlation explains
+            self.rho = float(max(self.calibration["drift.rho"]))
         self._set()
 
     def _set(self) -> None:
@@ -156,7 +161,7 @@ class Watch:
                 self._collect()
             else:
                 self._wrong.append(self._share_wrong(view))
-            return self._verdict() if not self._settling else None
+            return None if self._settling else self._settled()
         crossed = [g for g in self.gauges.values() if g.crossed]
         if crossed:
             return self._detect(crossed)
@@ -168,12 +173,14 @@ class Watch:
         if self._warming:
             self._note("the stream left its source during the warm-up, so export's thresholds stay")
             self._warming, self._series = 0, []
+            self.rho = self._assumed
+            self._set()
         near = {g.name: g.share for g in self.gauges.values() if g.share > 0.5 or g.crossed}
         first = max(crossed, key=lambda g: g.share if g.share == g.share else 0.0)
         rarity = first.rarity * first.frames
         self._length = self._settle_blocks()
         self._settling = SKIP + self._length
-        self._wrong = []
+        self._wrong, self._extended = [], 0
         self._collect()
         onset = max(0, self.frames - first.quiet * first.frames)
         self._detected = Shift(
@@ -201,8 +208,28 @@ class Watch:
             return math.nan
         return float((view.confidence < self._errors["threshold"][0]).mean())
 
-    def _verdict(self) -> Shift:
+    def _settled(self) -> Shift | None:
+        """The verdict, once the stream stays where it went; a window in which it moved is not judged."""
         values = {n: v for n, v in self._collect().items() if v}
+        if self._extended < MOST_EXTENDED and self._moving(values):
+            self._extended += 1
+            self._settling, self._wrong = self._length, []
+            return None
+        return self._verdict(values)
+
+    def _moving(self, values: Mapping[str, Sequence[float]]) -> bool:
+        """Whether the halves of a window differ by more than chance."""
+        for name, each in values.items():
+            half = len(each) // 2
+            if half:
+                before, after = float(np.mean(each[:half])), float(np.mean(each[half:]))
+                allowed = 1.5 * NEAR * self._error_of(half, self.gauges[name].frames)
+                allowed += RELATIVE * max(abs(before), abs(after))
+                if abs(after - before) > allowed:
+                    return True
+        return False
+
+    def _verdict(self, values: Mapping[str, Sequence[float]]) -> Shift:
         signature = {n: float(np.mean(v)) for n, v in values.items()}
         errors = {n: self._error_of(len(v), self.gauges[n].frames) for n, v in values.items()}
         detected = self._detected
@@ -271,14 +298,14 @@ class Watch:
             self._warming = min(2 * self._warming, longest)
             return
         self._series, self._warming = [], 0
-        before, clips = self.rho, self.rho is None and found <= self._rho
-        self.rho = None if clips else found
+        ordered = self._assumed is None and found <= float(self.calibration["drift.rho"][-1])
+        self.rho = None if ordered else found
         self._set()
         values = {n: v for n, v in self._collect().items() if v}
         moved = {n: float(np.mean(v)) for n, v in values.items()}
         unlike = {n: z for n, z in moved.items() if abs(z) > UNLIKE}
         if unlike:
-            self.rho = before
+            self.rho = self._assumed
             self._set()
             worst = max(unlike, key=lambda n: abs(unlike[n]))
             self._note(f"the warm-up was unlike the source ({worst}), so export's thresholds stay")

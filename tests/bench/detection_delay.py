@@ -47,7 +47,7 @@ def main() -> None:
             except TtaError:  # a corruption of colours, on grey images
                 continue
             known = bench.know(shifted, labels[:AFTER])
-            rows.append(measure(bench, policy, clean, known, given.orders))
+            rows.append(measure(bench, policy, clean, known, given.orders, len(rows)))
             rows[-1].update(corruption=name, severity=severity)
             print(table([rows[-1]], COLUMNS).splitlines()[1], flush=True)
     print(f"\nDelays in frames, budget {given.budget}, detector {given.detector}")
@@ -67,11 +67,11 @@ def main() -> None:
         given.json.write_text(json.dumps(rows, indent=2) + "\n")
 
 
-def measure(bench: Bench, policy: AlarmPolicy, clean: Known, shifted: Known, orders: int) -> dict:
+def measure(bench: Bench, policy: AlarmPolicy, clean: Known, shifted: Known, orders: int, salt: int) -> dict:
     """Delays and verdicts of a shift in several orders of the frames."""
     delays, verdicts, first, early, kinds = [], [], [], 0, []
     for seed in range(orders):
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng([seed, salt])
         monitor = bench.monitor(policy)
         before = watch(monitor, clean, rng.integers(0, len(clean), BEFORE))
         early += before.count("detected")

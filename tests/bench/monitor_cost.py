@@ -1,0 +1,77 @@
+"""What the monitor costs, as a share of inference: ``python -m tests.bench.monitor_cost``.
+
+The demo's model answers frames one by one, with the monitor's arithmetic timed beside each answer in the same run; the
+frozen model's forwards, which are needed only once a stream has adapted (one frame in eight), are reported apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+
+from tests.bench.source_frames import BATCH, Bench
+from tta.runtime.stream import Stream
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--frames", type=int, default=8192)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    bench = Bench()
+    with np.load(str(files("tta.demo") / "fashion_test.npz")) as data:
+        known = bench.know(data["images"][:1024])
+    rounds = [measure(bench, known, given.frames) for _ in range(given.rounds)]
+    median = {k: float(np.median([r[k] for r in rounds])) for k in rounds[0]}
+    print(
+        f"inference {median['inference_us']:.1f} us a frame; monitor arithmetic {median['frame_us']:.2f} us a frame and "
+        f"{median['step_us']:.2f} us of batch statistics: {100 * median['share']:.2f} % (rounds: "
+        + ", ".join(f"{100 * r['share']:.2f}" for r in rounds)
+        + f"); the frozen model's forwards once adapted: {100 * median['frozen_share']:.1f} %"
+    )
+    if given.json:
+        given.json.write_text(json.dumps({"median": median, "rounds": rounds}, indent=2) + "\n")
+
+
+def measure(bench: Bench, known, frames: int) -> dict[str, float]:
+    """Times of one run over the frames."""
+    stream = Stream(bench.model, "none", batch=BATCH)
+    clock = time.perf_counter
+    inference = frame = step = 0.0
+    n = len(known)
+    for begin in range(0, frames, BATCH):
+        for k in range(begin, begin + BATCH):
+            x = known.inputs[k % n]
+            a = clock()
+            answer = stream.predict(x)
+            b = clock()
+            stream.monitor.observe(answer, x)
+            stream.monitor.report()
+            c = clock()
+            inference += b - a
+            frame += c - b
+        batch = known.frames.batch(np.arange(begin, begin + BATCH) % n)
+        a = clock()
+        stream.monitor.observe_step(batch)
+        step += clock() - a
+    start = clock()
+    for k in range(0, 1024, 8):
+        stream.show_batch(known.inputs[k % n][None])
+    frozen = (clock() - start) / 1024
+    return {
+        "inference_us": 1e6 * inference / frames,
+        "frame_us": 1e6 * frame / frames,
+        "step_us": 1e6 * step / frames,
+        "share": (frame + step) / inference,
+        "frozen_share": frozen * frames / inference,
+    }
+
+
+if __name__ == "__main__":
+    main()
