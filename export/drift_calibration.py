@@ -293,4 +293,4 @@ def clip_correlation(view: View, clips: Sequence[int]) -> float:
         usable = length // BLOCK * BLOCK
         whole.append(series[begin : begin + usable, leading])
         begin += length
-    return estimate(np.concatenate(whole), BLOCK)
+    return estimate(np.concatenate(whole))

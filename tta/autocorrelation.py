@@ -47,7 +47,7 @@ def correlation(inflated: float, block: int) -> float:
     return low
 
 
-def estimate(series: Array, block: int) -> float:
+def estimate(series: Array, block: int = 32) -> float:
     """Correlation ρ of neighbouring frames in series ``(n, s)``, the largest over the s series.
 
     From the variance of block means against that of frames, so that slow movement counts even where

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,21 +15,12 @@ from tta.errors import NotFoundError
 from tta.records import Array
 from tta.tails import Tail
 
-BLOCK = 32  # viewed frames between two values of a score
+BLOCK = 64  # viewed frames between two values of a score: what a small model's 3 % allows
 SLACK = 0.5  # of cumulative sums: also covers what finitely many calibration frames leave open
-SETTLED = 8  # values of a score at a stream's begin that its moving average needs
+SETTLED = 4  # values of a score at a stream's begin that its moving average needs
+REMEMBERED = 512  # values: more than the longest warm-up has
 LARGEST = 50.0  # standard deviations beyond which a score is no better known
 OPTIONS: Mapping[str, Mapping[str, Any]] = {"cusum": {"slack": SLACK}}
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What calibration knows of a score at one correlation: its source scale and the threshold."""
-
-    location: float
-    scale: float
-    threshold: float
-    tail: Tail | None
 
 
 class Gauge:
@@ -57,11 +48,11 @@ class Gauge:
         self._rising = self._distance  # whether only a rise counts
         self._waits = SETTLED  # values that moving averages need, at a stream's begin
         self.offset, self.spread = 0.0, 1.0  # where the domain at hand lies, in source deviations
-        self.z = 0.0
-        self.values: list[float] = []  # scores since the last ``collect``
+        self.values: deque[float] = deque(maxlen=REMEMBERED)  # scores since the last ``collect``
         self.crossed = False
-        self.quiet = 0  # updates since the statistic was last at its floor
-        self.limits = Limits(0.0, 1.0, math.inf, None)
+        self._location, self._scale = 0.0, 1.0
+        self.threshold = math.inf
+        self._at: Tail | None = None
 
     @property
     def calibrated(self) -> bool:
@@ -83,12 +74,13 @@ class Gauge:
             tail = Tail(*(at(self._rho, self._tail[:, k], rho) for k in range(3)))
             threshold = at(self._rho, np.array([row.threshold(rate) for row in rows]), rho)
             self._made.threshold = max(threshold, 1e-6)
-        self.limits = Limits(location, max(scale, 1e-9), threshold, tail)
+        self._location, self._scale = location, max(scale, 1e-9)
+        self.threshold, self._at = threshold, tail
 
     def standardised(self, score: float) -> float:
         """The score in standard deviations from its source mean, within ±50."""
-        z = (score - self.limits.location) / self.limits.scale
-        return min(max(z, -LARGEST), LARGEST)
+        z = (score - self._location) / self._scale
+        return -LARGEST if z < -LARGEST else LARGEST if z > LARGEST else z
 
     def feed(self, score: float) -> None:
         """Take in a value of the score; nan is no value."""
@@ -97,15 +89,12 @@ class Gauge:
         if self._waits:
             self._waits -= 1
             return
-        self.z = self.standardised(score)
         self.values.append(score)
-        away = (self.z - self.offset) / self.spread
-        self._made.update(max(away, -SLACK) if self._rising else away)
-        if self._made.drift_detected:
+        away = (self.standardised(score) - self.offset) / self.spread
+        made = self._made
+        made.update(-SLACK if self._rising and away < -SLACK else away)
+        if made.drift_detected:
             self.crossed = True
-        elif self.share <= 0.0:
-            self.quiet = 0
-        self.quiet += 1
 
     @property
     def share(self) -> float:
@@ -116,20 +105,32 @@ class Gauge:
     @property
     def rarity(self) -> float:
         """Source updates between two values as high as this one, at least; nan if not calibrated."""
-        tail = self.limits.tail
+        tail = self._at
         if tail is None:
             return math.nan
         return 1 / max(tail.exceeded(float(self._made.statistic)), 1e-300)
 
     def collect(self) -> list[float]:
         """Standardised values since the last call, on the scale in force now."""
-        found, self.values = [self.standardised(v) for v in self.values], []
+        found = [self.standardised(v) for v in self.values]
+        self.values.clear()
         return found
+
+    def since(self) -> int:
+        """Values ago at which the score most likely left its place.
+
+        The k that maximises |Σ_{i>k} (x_i ∓ slack)|: where the cumulative sum began to rise (Page 1954).
+        """
+        x = np.array([(self.standardised(v) - self.offset) / self.spread for v in self.values])
+        if not len(x):
+            return 0
+        up, down = np.cumsum((x - SLACK)[::-1]), np.cumsum((-x - SLACK)[::-1])
+        return int(np.argmax(up if up.max() > down.max() else down)) + 1
 
     def restart(self, offset: float, spread: float, source: bool) -> None:
         """Watch for departures from a domain that lies there; a distance may fall again if not the source."""
         self._rising = self._distance and source
-        self.offset, self.spread, self.crossed, self.quiet = offset, spread, False, 0
+        self.offset, self.spread, self.crossed = offset, spread, False
         if hasattr(self._made, "reset"):
             self._made.reset()
         else:  # a detector of another library: a new one, as they begin

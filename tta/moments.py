@@ -67,7 +67,7 @@ def distance(moments: Mapping[str, Moments], reference: Mapping[str, Array]) -> 
 class LayerDistance:
     """``distance`` to fixed reference statistics, all channels of all layers at once: what a device repeats.
 
-    The divergence is evaluated as ½·[v/v_s + v_s/v + d²·(1/v_s + 1/v)] - 1.
+    The arithmetic is done in place, so one object serves one stream.
     """
 
     def __init__(self, reference: Mapping[str, Array]) -> None:
@@ -82,18 +82,20 @@ class LayerDistance:
             self._prepare(layers, moments)
         if not self._known:
             return {}
-        found = [moments[layer] for layer in self._known]
-        mean = np.concatenate([m.mean for m in found], dtype=np.float64)
-        var = np.concatenate([m.var for m in found], dtype=np.float64)
+        parts = [moments[layer] for layer in self._known]
+        both, scratch = self._both, self._scratch
+        np.concatenate([*[m.mean for m in parts], *[m.var for m in parts]], out=both)
+        d, var = both[0 : self._n], both[self._n :]
         var += EPS
-        mean -= self._mean
-        mean *= mean
-        inverse = 1 / var
-        total = var * self._inverse
-        total += self._var * inverse
-        inverse += self._inverse
-        mean *= inverse
-        total += mean
+        d -= self._mean
+        d *= d
+        np.reciprocal(var, out=scratch)
+        var += d  # v + d²
+        var *= self._inverse
+        d += self._var  # v_s + d²
+        d *= scratch
+        total = var
+        total += d
         sums: list[float] = np.add.reduceat(total, self._starts).tolist()
         return {k: 0.5 * s / n - 1 for k, s, n in zip(self._known, sums, self._sizes)}
 
@@ -107,5 +109,7 @@ class LayerDistance:
         self._mean = np.concatenate([p[0] for p in known.values()], dtype=np.float64)
         self._var = np.concatenate([p[1] for p in known.values()], dtype=np.float64) + EPS
         self._inverse = 1 / self._var
+        self._n = len(self._mean)
+        self._both, self._scratch = np.empty(2 * self._n), np.empty(self._n)
         self._sizes = [p[0].size for p in known.values()]
         self._starts = np.cumsum([0, *self._sizes[:-1]])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,7 +16,8 @@ from tta.records import Array, Decision, DriftReport, Level, Prediction, Shift, 
 from tta.watch import AlarmPolicy, Watch
 
 WARN = 0.75  # share of a threshold from which a score is worth a look
-INPUT_EVERY = 8  # viewed frames of which one's input is kept for the block
+EMPTY, NOTHING = np.zeros(0, np.float32), np.zeros((0, 0), np.float32)
+INPUT_EVERY = 16  # viewed frames of which one's input is kept for the block
 
 
 def threshold(manifest: Manifest, metric: str, n: int = 1) -> float | None:
@@ -35,6 +37,24 @@ def threshold(manifest: Manifest, metric: str, n: int = 1) -> float | None:
         return None
     size = max((s for s in sizes if s <= n), default=sizes[0])
     return manifest.thresholds[f"{metric}@{size}"] * max(1.0, size / n)
+
+
+@dataclass
+class Rows:
+    """The frames of a block that wait, row by row."""
+
+    features: Array
+    probabilities: Array
+    entropy: list[float]
+
+    @classmethod
+    def of(cls, block: int, features: Array, probabilities: Array) -> Rows:
+        """Room for a block of frames like this."""
+        return cls(
+            np.zeros((block, *features.shape), features.dtype),
+            np.zeros((block, *probabilities.shape), probabilities.dtype),
+            [],
+        )
 
 
 class Monitor:
@@ -71,8 +91,14 @@ class Monitor:
         self.watch = Watch(
             calibration, [*names, *self._batched.values()], policy or AlarmPolicy()
         )
-        self._frames: list[Prediction] = []
+        self._scores = dict.fromkeys(names, math.nan)
+        self._layers: dict[str, float] = {}
+        gauges = self.watch.gauges  # a metric that was calibrated on frames is one of frames
+        self._of_steps = {n: m for n, m in self._metrics.items() if n not in gauges}
+        self._rows: Rows | None = None
+        self._waiting = 0
         self._inputs: list[Array] = []
+        self._outputs: list[Array] = []
         self._shift: Shift | None = None
         self._last: DriftReport | None = None  # as long as nothing has changed
 
@@ -83,40 +109,71 @@ class Monitor:
             prediction: the answer.
             x: the model's input, without the batch axis.
         """
-        frames = self._frames
-        if x is not None and len(frames) % INPUT_EVERY == 0:
+        n, rows = self._waiting, self._rows
+        features, probabilities = prediction.outputs.get("features", EMPTY), prediction.probabilities
+        if rows is None:
+            rows = self._rows = Rows.of(self._block, features, probabilities)
+        # copied now, while the answer is in the cache: later, it costs more
+        rows.features[n] = features
+        rows.probabilities[n] = probabilities
+        rows.entropy.append(prediction.entropy)
+        if not probabilities.size and prediction.outputs:
+            self._outputs.append(prediction.outputs[self._manifest.primary])
+        if x is not None and n % INPUT_EVERY == 0:
             self._inputs.append(x)
-        frames.append(prediction)
-        if len(frames) >= self._block:
+        self._waiting = n + 1
+        if self._waiting >= self._block:
             self.flush()
 
     def flush(self) -> None:
         """Score the frames that wait."""
-        if not self._frames:
+        rows, n = self._rows, self._waiting
+        if rows is None or not n:
             return
-        view = view_of(self._frames, self._inputs, self._manifest.primary)
-        self._frames, self._inputs = [], []
+        gauges = self.watch.gauges
+        probabilities = rows.probabilities[:n]
+        view = View(
+            features=rows.features[:n].reshape(n, -1),
+            probabilities=probabilities,
+            output=np.array(self._outputs) if self._outputs else NOTHING,
+            entropy=np.array(rows.entropy),
+            confidence=np.maximum.reduce(probabilities, 1) if probabilities.size else np.full(n, np.nan),
+            inputs=np.array(self._inputs) if self._inputs else NOTHING,
+        )
+        self._forget_frames()
         for name, metric in self._metrics.items():
             metric.observe(view)
-            self.watch.feed(name, metric.score())
-        shift = self.watch.tick(view, self._layers())
+            self._scores[name] = score = metric.score()
+            if (gauge := gauges.get(name)) is not None:
+                gauge.feed(score)
+        shift = self.watch.tick(view, self._layers)
         self._shift = shift or self._shift
         self._last = None
 
+    def _forget_frames(self) -> None:
+        self._waiting = 0
+        if self._rows is not None:
+            self._rows.entropy.clear()
+        self._inputs, self._outputs = [], []
+
     def observe_step(self, step: Step) -> None:
         """Take in the frozen view's statistics of one batch."""
-        for name, metric in self._metrics.items():
+        gauges = self.watch.gauges
+        for name, metric in self._of_steps.items():
             metric.observe_step(step)
-            if self._batched[name] in self.watch.gauges:
-                self.watch.feed(self._batched[name], metric.score())
+            self._scores[name] = score = metric.score()
+            if (gauge := gauges.get(self._batched[name])) is not None:
+                gauge.feed(score)
+            self._layers.update(metric.layers())
         self._last = None
 
     def observe_state(self, slots: Mapping[str, Array], source: Mapping[str, Array]) -> None:
         """Take in the slots of the state in force, and those of the source."""
-        for metric in self._metrics.values():
+        for name, metric in self._metrics.items():
             look = getattr(metric, "observe_state", None)
             if look is not None:
                 look(slots, source)
+                self._scores[name] = metric.score()
         self._last = None
 
     def report(self, decision: Decision | None = None) -> DriftReport:
@@ -124,22 +181,16 @@ class Monitor:
         last = self._last
         if last is not None and decision is None:
             return last
-        scores = {name: metric.score() for name, metric in self._metrics.items()}
+        scores = self._scores.copy()
         shift, self._shift = self._shift, None
-        made = DriftReport(scores, self._level(scores), self._layers(), decision, shift)
+        made = DriftReport(scores, self._level(scores), self._layers.copy(), decision, shift)
         if decision is None and shift is None:
             self._last = made
         return made
 
-    def _layers(self) -> dict[str, float]:
-        layers: dict[str, float] = {}
-        for metric in self._metrics.values():
-            layers.update(metric.layers())
-        return layers
-
     def _level(self, scores: Mapping[str, float]) -> Level:
         worst = max(
-            (scores[n] / t for n, t in self._thresholds.items() if math.isfinite(scores[n])),
+            (share for n, t in self._thresholds.items() if (share := scores[n] / t) == share),
             default=0.0,
         )
         domain = self.watch.domain
@@ -152,21 +203,7 @@ class Monitor:
         for metric in self._metrics.values():
             metric.reset()
         self.watch.reset()
-        self._frames, self._inputs, self._shift, self._last = [], [], None, None
+        self._scores, self._layers = dict.fromkeys(self._metrics, math.nan), {}
+        self._forget_frames()
+        self._shift, self._last = None, None
 
-
-def view_of(frames: Sequence[Prediction], inputs: Sequence[Array], primary: str) -> View:
-    """The view of some frames from the frozen model's answers; their shapes agree."""
-    n = len(frames)
-    probabilities = np.array([p.probabilities for p in frames])
-    classes = probabilities.shape[1]
-    features = [p.outputs["features"] for p in frames if "features" in p.outputs]
-    output = np.zeros((n, 0)) if classes else np.array([p.outputs[primary] for p in frames])
-    return View(
-        features=np.array(features).reshape(n, -1),
-        probabilities=probabilities,
-        output=output,
-        entropy=np.array([p.entropy for p in frames]),
-        confidence=probabilities.max(1) if classes else np.full(n, np.nan),
-        inputs=np.array(inputs) if inputs else np.zeros((0,)),
-    )

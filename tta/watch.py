@@ -25,9 +25,9 @@ from tta.gauge import BLOCK, Gauge
 from tta.kinds import Kinds
 from tta.records import Array, Shift, View
 
-SKIP = 4  # blocks after a detection in which moving averages still settle
-SETTLE = 8  # blocks that make a signature, more of a correlated stream
-MOST_SETTLE = 48
+SKIP = 3  # blocks after a detection in which moving averages still settle
+SETTLE = 4  # blocks that make a signature, more of a correlated stream
+MOST_SETTLE = 24
 MOST_EXTENDED = 4  # times that a window is given up because the stream still moves
 HARM = 0.02  # rise of the estimated error from which a new domain is an alarm
 SURE = 0.8  # posterior share beyond it
@@ -82,7 +82,7 @@ class Watch:
         self.domain: Domain = self.bank.source
         self.frames = 0
         self._errors = reference(self.calibration, "estimated_error")
-        self._project = reference(self.calibration, "mahalanobis").get("whitening")
+        self._project = reference(self.calibration, "mahalanobis").get("basis")
         self._settling = 0  # blocks still to come
         self._length = self._extended = 0
         self._wrong: list[float] = []
@@ -138,12 +138,6 @@ class Watch:
         if text not in self.notes:
             self.notes.append(text)
 
-    def feed(self, name: str, score: float) -> None:
-        """Take in a new value of a score; one that is not watched is passed over."""
-        gauge = self.gauges.get(name)
-        if gauge is not None:
-            gauge.feed(score)
-
     def tick(self, view: View, layers: Mapping[str, float]) -> Shift | None:
         """After the scores of a block of frames: what is to be said of it, if anything.
 
@@ -180,9 +174,9 @@ class Watch:
         rarity = first.rarity * first.frames
         self._length = self._settle_blocks()
         self._settling = SKIP + self._length
+        onset = max(0, self.frames - first.since() * first.frames)
         self._wrong, self._extended = [], 0
         self._collect()
-        onset = max(0, self.frames - first.quiet * first.frames)
         self._detected = Shift(
             "detected", self.frames, onset, near, dict(self._layers), rarity, domain=-1
         )
@@ -286,13 +280,13 @@ class Watch:
         """Estimate the correlation and the site's place, and take them over if they are as the source."""
         parts = [view.entropy[:, None], view.confidence[:, None]]
         if self._project is not None:
-            parts.append(view.features @ self._project[:, :2])
+            parts.append(view.features @ self._project[:2].T)
         self._series.append(np.concatenate(parts, 1))
         if self.frames < self._warming:
             return
         series = np.concatenate(self._series)
         series = series[:, np.isfinite(series).all(0)]
-        found = estimate(series, BLOCK) if series.size else self._rho
+        found = estimate(series) if series.size else self._rho
         longest = LONGEST * self.policy.warm_up
         if effective_size(len(series), found) < WORTH and self.frames < longest:
             self._warming = min(2 * self._warming, longest)

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.bench.source_frames import BATCH, Bench
+from tta.gauge import BLOCK
 from tta.runtime.stream import Stream
 
 
@@ -40,13 +41,14 @@ def main() -> None:
 
 
 def measure(bench: Bench, known, frames: int) -> dict[str, float]:
-    """Times of one run over the frames."""
+    """Median times a frame over stretches of one run: what else the machine does falls on few of them."""
     stream = Stream(bench.model, "none", batch=BATCH)
     clock = time.perf_counter
-    inference = frame = step = 0.0
     n = len(known)
-    for begin in range(0, frames, BATCH):
-        for k in range(begin, begin + BATCH):
+    rows = []
+    for begin in range(0, frames, BLOCK):
+        inference = frame = step = 0.0
+        for k in range(begin, begin + BLOCK):
             x = known.inputs[k % n]
             a = clock()
             answer = stream.predict(x)
@@ -56,20 +58,24 @@ def measure(bench: Bench, known, frames: int) -> dict[str, float]:
             c = clock()
             inference += b - a
             frame += c - b
-        batch = known.frames.batch(np.arange(begin, begin + BATCH) % n)
-        a = clock()
-        stream.monitor.observe_step(batch)
-        step += clock() - a
-    start = clock()
+            if (k + 1) % BATCH == 0:
+                batch = known.frames.batch(np.arange(k + 1 - BATCH, k + 1) % n)
+                a = clock()
+                stream.monitor.observe_step(batch)
+                step += clock() - a
+        rows.append((inference, frame, step, (frame + step) / inference))
+    inference, frame, step, share = np.median(rows, 0)
+    forwards = []
     for k in range(0, 1024, 8):
+        start = clock()
         stream.show_batch(known.inputs[k % n][None])
-    frozen = (clock() - start) / 1024
+        forwards.append((clock() - start) / 8)
     return {
-        "inference_us": 1e6 * inference / frames,
-        "frame_us": 1e6 * frame / frames,
-        "step_us": 1e6 * step / frames,
-        "share": (frame + step) / inference,
-        "frozen_share": frozen * frames / inference,
+        "inference_us": 1e6 * inference / BLOCK,
+        "frame_us": 1e6 * frame / BLOCK,
+        "step_us": 1e6 * step / BLOCK,
+        "share": share,
+        "frozen_share": float(np.median(forwards)) * BLOCK / inference,
     }
 
 

@@ -46,9 +46,11 @@ class ClassHistogram:
         source = self._source
         if source is None or view.probabilities.shape[-1] != len(source) or not len(view):
             return
+        n = len(view)
         counts = np.bincount(view.probabilities.argmax(-1), minlength=len(source))
-        old = source if self._shares is None else self._shares
-        self._shares = old + share(self._weight, len(view)) * (counts / len(view) - old)
+        weight = share(self._weight, n)
+        self._shares = (1 - weight) * (source if self._shares is None else self._shares)
+        self._shares += counts * (weight / n)
 
     def observe_step(self, step: Step) -> None:
         """Batch statistics say nothing of the classes."""
@@ -75,6 +77,8 @@ def jensen_shannon(p: Array, q: Array) -> float:
     >>> jensen_shannon(np.array([1.0, 0.0]), np.array([0.0, 1.0]))
     1.0
     """
-    both = np.stack([p, q]) + SMALLEST
-    divergence = float((both * np.log2(both / both.mean(0))).sum() / 2)
+    both = np.array([p, q])
+    both += SMALLEST
+    middle = both[0] + both[1]
+    divergence = 1 + float(np.vdot(both, np.log2(both / middle))) / 2
     return math.sqrt(max(divergence, 0.0))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+import numpy as np
+
 from tta.drift._reference import share
 from tta.manifest import Manifest
 from tta.records import Array, Step, View
@@ -25,7 +27,7 @@ class Confidence:
 
     def observe(self, view: View) -> None:
         """Take in the frames' confidences."""
-        mean = float(view.confidence.mean()) if len(view) else math.nan
+        mean = float(np.add.reduce(view.confidence)) / len(view) if len(view) else math.nan
         if math.isfinite(mean):
             old = mean if math.isnan(self._value) else self._value
             self._value = old + share(self._weight, len(view)) * (mean - old)

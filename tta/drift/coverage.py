@@ -14,7 +14,7 @@ from tta.records import Array, Step, View
 SIDE = 3  # of a patch, in pixels or in samples over time
 PATCHES = 64  # a block
 FITTED = 64  # a frame, when the filters are found
-TURNS = 16  # sets of places that take turns
+TURNS = 4  # sets of places that take turns
 
 
 class Coverage:
@@ -55,12 +55,11 @@ class Coverage:
         if filters is None or not len(inputs):
             return
         where = self._where(inputs.shape)
-        if where.shape[-1] % len(filters):  # inputs of another shape than at export
+        if where.shape[1] % len(filters):  # inputs of another shape than at export
             return
         self._turn = (self._turn + 1) % len(where)
-        patches = np.take_along_axis(inputs.reshape(len(inputs), -1), where[self._turn], 1)
-        centred = patches.reshape(-1, len(filters))
-        centred = centred - centred.mean(0)
+        centred = inputs.ravel().take(where[self._turn]).reshape(-1, len(filters))
+        centred -= np.add.reduce(centred, 0) / np.float32(len(centred))
         total = float(np.vdot(centred, centred))
         if not total > 0 or not math.isfinite(total):
             return
@@ -85,11 +84,13 @@ class Coverage:
         self._value, self._turn = math.nan, 0
 
     def _where(self, shape: tuple[int, ...]) -> Array:
-        """Indices ``(turns, m, patches·d)`` into flat inputs: each turn looks elsewhere."""
+        """Indices ``(turns, m·patches·d)`` into all inputs, flat: each turn looks elsewhere."""
         if shape not in self._places:
             rng, each = np.random.default_rng(0), max(1, PATCHES // shape[0])
             found = places(shape[1:], TURNS * shape[0] * each, rng)
-            self._places[shape] = found.reshape(TURNS, shape[0], -1)
+            found = found.reshape(TURNS, shape[0], -1)
+            found += (np.arange(shape[0]) * math.prod(shape[1:]))[:, None]
+            self._places[shape] = found.reshape(TURNS, -1)
         return self._places[shape]
 
 

@@ -31,12 +31,13 @@ class Mahalanobis:
         known = reference(calibration, "mahalanobis")
         self._known = {k: np.asarray(v, np.float32) for k, v in known.items()}
         self._rest = float(known["rest"][0]) if known else 0.0
+        self._excess = self._known["inverse"] - np.float32(self._rest) if known else np.zeros(0)
         self._weight = weight
         self._mean: Array | None = None
 
     @staticmethod
     def reference(view: View, targets: Array | None) -> dict[str, Array]:
-        """Mean, whitening ``(D, r)`` of the leading directions, and 1/variance of the others."""
+        """Mean, leading directions ``(r, D)`` with 1/variance of each, and 1/variance of the others."""
         flat = np.asarray(view.features, np.float64)
         mean = flat.mean(0)
         values, vectors = np.linalg.eigh(np.cov(flat.T, bias=True).reshape(flat.shape[1], -1))
@@ -46,8 +47,8 @@ class Mahalanobis:
         rest = values[rank:].mean() + ridge if rank < len(values) else math.inf
         return {
             "mean": mean.astype(np.float32),
-            "whitening": (vectors[:, :rank] / np.sqrt(values[:rank] + ridge)).astype(np.float32),
-            "basis": np.ascontiguousarray(vectors[:, :rank], np.float32),
+            "basis": np.ascontiguousarray(vectors[:, :rank].T, np.float32),
+            "inverse": (1 / (values[:rank] + ridge)).astype(np.float32),
             "rest": np.array([1 / rest], np.float32),
         }
 
@@ -55,9 +56,11 @@ class Mahalanobis:
         """Take in the frames' features."""
         if not self._known or not len(view):
             return
-        block = view.features.mean(0)
-        old = self._known["mean"] if self._mean is None else self._mean
-        self._mean = old + np.float32(share(self._weight, len(view))) * (block - old)
+        weight = share(self._weight, len(view))
+        new = np.add.reduce(view.features, 0)
+        new *= np.float32(weight / len(view))
+        new += np.float32(1 - weight) * (self._known["mean"] if self._mean is None else self._mean)
+        self._mean = new
 
     def observe_step(self, step: Step) -> None:
         """Features come with the predictions."""
@@ -67,12 +70,10 @@ class Mahalanobis:
         if self._mean is None:
             return math.nan
         d = self._mean - self._known["mean"]
-        leading = d @ self._known["whitening"]
-        found = float(leading @ leading)
-        if self._rest:
-            inside = d @ self._known["basis"]
-            found += self._rest * max(float(d @ d) - float(inside @ inside), 0.0)
-        return math.sqrt(found)
+        squares = self._known["basis"] @ d
+        squares *= squares
+        found = self._rest * float(d @ d) + float(squares @ self._excess)
+        return math.sqrt(max(found, 0.0))
 
     def layers(self) -> Mapping[str, float]:
         """None: the features are the last layer's."""
