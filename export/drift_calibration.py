@@ -214,7 +214,9 @@ def replay(
     """Scores ``(streams, blocks)`` of source streams, by metric, ``metric@B`` for those of batches of B."""
     n = len(frames.view)
     blocks = min(MOST_BLOCKS, 8 * n) // STREAMS
-    metrics = {m: registry.load("tta.drift", m)(manifest, known) for m in registry.names("tta.drift")}
+    metrics = {
+        m: registry.load("tta.drift", m)(manifest, known) for m in registry.names("tta.drift")
+    }
     scores: dict[str, Array] = {m: np.full((STREAMS, blocks), np.nan) for m in metrics}
     few = min(blocks, 256)
     for size in BATCHES:

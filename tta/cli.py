@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from tta import __version__
+from tta.alarm_arguments import add_export_arguments, add_run_arguments, policy, told
 from tta.errors import TtaError
 
 
@@ -59,6 +60,7 @@ def _export(p: argparse.ArgumentParser) -> None:
     p.add_argument("--objectives", help="step graphs to build (default entropy,nhl)")
     p.add_argument("--overwrite", action="store_true", help="replace an existing bundle")
     p.add_argument("--checks", action="store_true", help="print every check")
+    add_export_arguments(p)
     p.set_defaults(action=export)
 
 
@@ -97,6 +99,7 @@ def _run(p: argparse.ArgumentParser) -> None:
     p.add_argument("--limit", type=_whole(1), help="frames a source at most")
     p.add_argument("--state", help="adapted state to start from")
     p.add_argument("--save-state", help="file for the state at the end")
+    add_run_arguments(p)
     p.set_defaults(action=run)
 
 
@@ -107,6 +110,7 @@ def run(given: argparse.Namespace) -> None:
     from tta.runtime.loop import run as run_loop
     from tta.runtime.store import check_target, load_state, save_state
 
+    alarms = policy(given)
     profile = load(given.device)
     bundle = Bundle(given.bundle)
     state = load_state(given.state, bundle) if given.state else None
@@ -125,6 +129,7 @@ def run(given: argparse.Namespace) -> None:
         batch=given.batch,
         governor=given.governor,
         state=state,
+        alarms=alarms,
     )
     for stream in streams:
         counts = stream.counts
@@ -135,6 +140,8 @@ def run(given: argparse.Namespace) -> None:
             f"{counts.rollbacks} rolled back; state {stream.serving} at step {stream.current.step}",
             file=sys.stderr,
         )
+        for line in told(stream.monitor.watch):
+            print(f"{name}{line}", file=sys.stderr)
         if counts.unreadable:
             lost = f"{name}{counts.unreadable} readings were no frames, the last: {counts.last_unreadable}"
             print(lost, file=sys.stderr)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 CAPACITY = 16  # domains; the one visited longest ago makes room, never the source
-NEAR = 3.5  # standard errors of a signature within which two are the same
+NEAR = 3.0  # standard errors of a signature within which two are the same
 RELATIVE = 0.25  # of a signature's size: far domains are known less exactly
 
 
@@ -25,7 +25,7 @@ class Domain:
 class Bank:
     """Known domains; number 0 is the source.
 
-    Two signatures are the same where in every score |a - b| ≤ 3.5·e + 0.25·max(|a|, |b|), e being the standard error
+    Two signatures are the same where in every score |a - b| ≤ 3·e + 0.25·max(|a|, |b|), e being the standard error
     of the signature at hand: a domain is recognised by all of its scores or not at all. (Remembering
     domains to tell a return from news follows Hoang et al., "PeTTA", NeurIPS 2024, and the domain banks of
     forward-only methods.)

@@ -88,9 +88,7 @@ class Monitor:
         found = {name: threshold(manifest, name, batch) for name in names}
         self._thresholds = {name: value for name, value in found.items() if value is not None}
         self._batched = {name: f"{name}@{batch}" for name in names}
-        self.watch = Watch(
-            calibration, [*names, *self._batched.values()], policy or AlarmPolicy()
-        )
+        self.watch = Watch(calibration, [*names, *self._batched.values()], policy or AlarmPolicy())
         self._scores = dict.fromkeys(names, math.nan)
         self._layers: dict[str, float] = {}
         gauges = self.watch.gauges  # a metric that was calibrated on frames is one of frames
@@ -110,7 +108,10 @@ class Monitor:
             x: the model's input, without the batch axis.
         """
         n, rows = self._waiting, self._rows
-        features, probabilities = prediction.outputs.get("features", EMPTY), prediction.probabilities
+        features, probabilities = (
+            prediction.outputs.get("features", EMPTY),
+            prediction.probabilities,
+        )
         if rows is None:
             rows = self._rows = Rows.of(self._block, features, probabilities)
         # copied now, while the answer is in the cache: later, it costs more
@@ -137,7 +138,9 @@ class Monitor:
             probabilities=probabilities,
             output=np.array(self._outputs) if self._outputs else NOTHING,
             entropy=np.array(rows.entropy),
-            confidence=np.maximum.reduce(probabilities, 1) if probabilities.size else np.full(n, np.nan),
+            confidence=np.maximum.reduce(probabilities, 1)
+            if probabilities.size
+            else np.full(n, np.nan),
             inputs=np.array(self._inputs) if self._inputs else NOTHING,
         )
         self._forget_frames()
@@ -206,4 +209,3 @@ class Monitor:
         self._scores, self._layers = dict.fromkeys(self._metrics, math.nan), {}
         self._forget_frames()
         self._shift, self._last = None, None
-

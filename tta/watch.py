@@ -22,11 +22,11 @@ from tta.budget import Budget
 from tta.domains import NEAR, RELATIVE, Bank, Domain
 from tta.drift._reference import reference
 from tta.gauge import BLOCK, Gauge
-from tta.kinds import Kinds
+from tta.kinds import Kinds, with_layers
 from tta.records import Array, Shift, View
 
 SKIP = 3  # blocks after a detection in which moving averages still settle
-SETTLE = 4  # blocks that make a signature, more of a correlated stream
+SETTLE = 6  # blocks that make a signature, more of a correlated stream
 MOST_SETTLE = 24
 MOST_EXTENDED = 4  # times that a window is given up because the stream still moves
 HARM = 0.02  # rise of the estimated error from which a new domain is an alarm
@@ -242,7 +242,7 @@ class Watch:
             domain = self.bank.learn(signature, spread, harmful)
             verdict = "alarm" if harmful else "learn"
         self._enter(domain)
-        kind, sure = self._kinds.name(signature) if verdict != "recall" else ("unknown", math.nan)
+        kind, sure = self._kinds.name(with_layers(signature, self._layers)) if verdict != "recall" else ("unknown", math.nan)
         return replace(
             detected,
             verdict=verdict,

@@ -29,6 +29,7 @@ def main() -> None:
     parser.add_argument("--bundle")
     parser.add_argument("--data", help="npz with images and labels, disjoint from calibration")
     parser.add_argument("--severities", default="1,2,3,5")
+    parser.add_argument("--only", default="", help="corruptions, a,b")
     parser.add_argument("--orders", type=int, default=4)
     parser.add_argument("--budget", default="1/5000 frames")
     parser.add_argument("--detector", default="cusum")
@@ -41,6 +42,8 @@ def main() -> None:
     policy = AlarmPolicy(Budget.parse(given.budget), detector=given.detector)
     rows = []
     for name in [*names("image"), *names("camera")]:
+        if given.only and name not in given.only.split(","):
+            continue
         for severity in map(int, given.severities.split(",")):
             try:
                 shifted = corrupt(images[:AFTER], name, severity, 0)
@@ -67,7 +70,9 @@ def main() -> None:
         given.json.write_text(json.dumps(rows, indent=2) + "\n")
 
 
-def measure(bench: Bench, policy: AlarmPolicy, clean: Known, shifted: Known, orders: int, salt: int) -> dict:
+def measure(
+    bench: Bench, policy: AlarmPolicy, clean: Known, shifted: Known, orders: int, salt: int
+) -> dict:
     """Delays and verdicts of a shift in several orders of the frames."""
     delays, verdicts, first, early, kinds = [], [], [], 0, []
     for seed in range(orders):

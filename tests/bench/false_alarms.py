@@ -19,7 +19,17 @@ from tta.budget import Budget
 from tta.watch import AlarmPolicy
 
 BUDGET = "1/5000 frames"
-COLUMNS = ["stream", "rho", "frames", "allowed", "detections", "learned", "alarms", "rho_found", "seconds"]
+COLUMNS = [
+    "stream",
+    "rho",
+    "frames",
+    "allowed",
+    "detections",
+    "learned",
+    "alarms",
+    "rho_found",
+    "seconds",
+]
 
 
 def main() -> None:
@@ -39,10 +49,16 @@ def main() -> None:
     rows = []
     rng = np.random.default_rng(given.seed)
     for name, rho in [
-        ("iid", 0.0), ("held", 0.9), ("held", 0.99), ("AR(1)", 0.9), ("AR(1)", 0.99),
+        ("iid", 0.0),
+        ("held", 0.9),
+        ("held", 0.99),
+        ("AR(1)", 0.9),
+        ("AR(1)", 0.99),
     ]:
         n = given.frames
-        order = autoregressive(score, n, rho, rng) if name == "AR(1)" else held(len(known), n, rho, rng)
+        order = (
+            autoregressive(score, n, rho, rng) if name == "AR(1)" else held(len(known), n, rho, rng)
+        )
         monitor = bench.monitor(AlarmPolicy(Budget.parse(BUDGET), detector=given.detector))
         start = time.perf_counter()
         run = watch(monitor, known, order)

@@ -69,7 +69,8 @@ class Bench:
             for each, y in zip(outputs, v.output):
                 each[self.bundle.manifest.primary] = y
         answers = [
-            Prediction(o, p, float(e), 0.0, "") for o, p, e in zip(outputs, v.probabilities, v.entropy)
+            Prediction(o, p, float(e), 0.0, "")
+            for o, p, e in zip(outputs, v.probabilities, v.entropy)
         ]
         found = v.probabilities.argmax(1) if v.probabilities.size else np.zeros(len(inputs))
         wrong = np.zeros(0) if labels is None else found != labels
@@ -103,7 +104,9 @@ def held(n: int, length: int, rho: float, rng: np.random.Generator) -> np.ndarra
     return rng.integers(0, n, int(new.sum()))[np.cumsum(new) - 1]
 
 
-def autoregressive(score: np.ndarray, length: int, rho: float, rng: np.random.Generator) -> np.ndarray:
+def autoregressive(
+    score: np.ndarray, length: int, rho: float, rng: np.random.Generator
+) -> np.ndarray:
     """Frame numbers chosen by a Gaussian AR(1) process through the ranks of a score of the frames."""
     z = np.empty(length)
     noise = rng.standard_normal(length) * np.sqrt(1 - rho**2)

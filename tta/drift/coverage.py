@@ -47,7 +47,9 @@ class Coverage:
         centred = patches - patches.mean(0)
         covariance = (centred.T @ centred) / len(centred)
         _, vectors = np.linalg.eigh(np.asarray(covariance, np.float64))
-        return {"filters": np.ascontiguousarray(vectors[:, ::-1][:, : len(vectors) // 2], np.float32)}
+        return {
+            "filters": np.ascontiguousarray(vectors[:, ::-1][:, : len(vectors) // 2], np.float32)
+        }
 
     def observe(self, view: View) -> None:
         """Take in patches of the frames' inputs."""

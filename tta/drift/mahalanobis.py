@@ -54,7 +54,7 @@ class Mahalanobis:
 
     def observe(self, view: View) -> None:
         """Take in the frames' features."""
-        if not self._known or not len(view):
+        if not self._known or view.features.shape[1:] != self._known["mean"].shape or not len(view):
             return
         weight = share(self._weight, len(view))
         new = np.add.reduce(view.features, 0)

@@ -52,7 +52,7 @@ class Mmd:
     def observe(self, view: View) -> None:
         """Take in the frames' features."""
         known = self._known
-        if not known or not len(view):
+        if not known or view.features.shape[1] != len(known["frequencies"]) or not len(view):
             return
         weight = share(self._weight, len(view))
         seen = waves(view.features[::EVERY], known["frequencies"], known["phases"])

@@ -62,7 +62,7 @@ class Surprise:
     def observe(self, view: View) -> None:
         """Take in the frames' features and answers."""
         known = self._known
-        if not known or not len(view):
+        if not known or view.features.shape[1] != len(known["whitening"]) or not len(view):
             return
         phi = seen(view.features, known["mean"], known["whitening"])
         shape, noise = (float(v) for v in known["shape"])

@@ -41,7 +41,12 @@ class StudentT:
 
     @classmethod
     def prior(
-        cls, features: int, outputs: int = 1, shape: float = 1.0, rate: float = 1.0, noise: float = 0.1
+        cls,
+        features: int,
+        outputs: int = 1,
+        shape: float = 1.0,
+        rate: float = 1.0,
+        noise: float = 0.1,
     ) -> StudentT:
         """The head before any sample."""
         zeros = np.zeros((features, outputs))
