@@ -26,6 +26,7 @@ from tta.export import calibrate
 from tta.export.canonical import canonical
 from tta.export.drift_calibration import DriftOptions, calibrate_drift
 from tta.export.infer_graph import infer_graph
+from tta.export.kind_calibration import calibrate_kinds
 from tta.export.lift import Lifted, lift, zero_gradient
 from tta.export.operators import dims
 from tta.export.step_graph import batch_graph, step_graph
@@ -208,6 +209,8 @@ def _calibrated(
         found |= calibrate.statistics(bundle, session, data)
         limits = calibrate.thresholds(bundle, session, data, found)
         found |= calibrate_drift(bundle, session, data, found, targets, drift)
+        if drift is not None and drift.kinds:
+            found |= calibrate_kinds(bundle, session, data, found, targets)
     defaults: dict[str, Mapping[str, Any]] = {}
     if "step/nhl" in manifest.provides:
         defaults["nhl"] = {"t_invert": dict(calibrate.temperatures(bundle, session, data))}

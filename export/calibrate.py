@@ -70,9 +70,10 @@ def thresholds(
 ) -> dict[str, float]:
     """How far source data itself strays: what a drift score must exceed to mean drift.
 
-    ``statistics_kl@B``: the distance from the source statistics that one batch in ``ONE_IN`` of B source frames
-    exceeds (of fewer batches, the largest), with a margin; absent where the samples make fewer than ``MIN_BATCHES`` batches. ``entropy``: the mean
-    over the samples plus ``SIGMAS`` deviations of its moving average.
+    ``statistics_kl@B``: the distance from the source statistics that one batch in ``ONE_IN`` of B source
+    frames exceeds (of fewer batches, the largest), with a margin; absent where the samples make fewer than
+    ``MIN_BATCHES`` batches. ``entropy``: the mean over the samples plus ``SIGMAS`` deviations of its moving
+    average.
     """
     found: dict[str, float] = {}
     for size in BATCHES:

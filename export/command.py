@@ -116,12 +116,20 @@ def calibration_notes(bundle: Bundle) -> list[str]:
             "samples are not ordered; a device measures its own while it warms up"
         )
     notes = [
-        f"drift detection: at most one false alarm in {1 / rate:,.0f} frames over all scores; neighbouring frames "
-        f"correlate with {rho:.3f}, {whence}",
-        f"{frames:.0f} calibration frames, worth {effective_size(frames, rho):.0f} independent ones in a stream",
+        f"drift detection: at most one false alarm in {1 / rate:,.0f} frames over all scores; "
+        f"neighbouring frames correlate with {rho:.3f}, {whence}",
+        f"{frames:.0f} calibration frames, worth {effective_size(frames, rho):.0f} independent ones "
+        "in a stream",
     ]
     if frames * rate < 1:
         notes.append("fewer frames than the budget needs, so thresholds are extrapolated and wider")
+    if "drift.kinds.confusion" in known:
+        confusion = known["drift.kinds.confusion"]
+        named = confusion[:, :-1]
+        notes.append(
+            f"kinds of shifts on held-out faults: {100 * named.sum() / confusion.sum():.0f} % named, of them "
+            f"{100 * named.trace() / max(named.sum(), 1):.0f} % rightly"
+        )
     if "drift.estimated_error.error" not in known:
         notes.append(
             "no labels beside the samples, so no error is estimated and every new domain is an alarm"
@@ -224,6 +232,7 @@ def _drift(given: argparse.Namespace, samples: Array | None) -> DriftOptions:
         clips,
         given.correlation_time,
         tuple(given.detectors.split(",")),
+        given.kinds,
     )
 
 

@@ -1,4 +1,4 @@
-"""Calibrates drift detection at export: what metrics must know of the source, and how far source scores stray.
+"""Calibrates drift detection at export: what metrics must know of the source, and how far its scores stray.
 
 Source frames are replayed as streams whose neighbours correlate with ρ, for a grid of ρ, through the very
 metrics and detectors that a device runs; the tails of the detectors' statistics are kept, so that a
@@ -47,6 +47,7 @@ class DriftOptions:
             means nothing.
         correlation_s: correlation time that is assumed of streams where there are no clips.
         detectors: detectors to calibrate.
+        kinds: also learn to name kinds of shifts from simulated faults of images; takes minutes.
     """
 
     false_alarms: str = "1/day"
@@ -54,6 +55,7 @@ class DriftOptions:
     clips: tuple[int, ...] = ()
     correlation_s: float = 1.0
     detectors: tuple[str, ...] = ("cusum", "page_hinkley")
+    kinds: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,9 +249,10 @@ def stream(
 ) -> Array:
     """Frame numbers ``(length,)`` of a stream of n frames whose neighbours correlate with ρ.
 
-    Without clips a frame is held with probability ρ, else another is drawn from a resample of the frames: every
-    function of a frame then has autocorrelation ρᵏ. With clips it is the moving-block bootstrap (Künsch, "The
-    jackknife and the bootstrap for general stationary observations", Annals of Statistics 1989).
+    Without clips a frame is held with probability ρ, else another is drawn from a resample of the frames:
+    every function of a frame then has autocorrelation ρᵏ. With clips it is the moving-block bootstrap
+    (Künsch, "The jackknife and the bootstrap for general stationary observations", Annals of Statistics
+    1989).
     """
     if clips:
         starts = np.concatenate([[0], np.cumsum(clips)[:-1]])

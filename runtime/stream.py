@@ -136,7 +136,8 @@ class Stream:
     def show(self, x: Array) -> None:
         """Show the monitor the frozen model's answer to the frame that was served last.
 
-        While the state is the source, it is what was served; once adapted, the frozen model sees every k-th frame.
+        While the state is the source, it is what was served; once adapted, the frozen model sees every k-th
+        frame.
         """
         answer, self.frozen = self.frozen, None
         if answer is not None:

@@ -47,6 +47,9 @@ def add_export_arguments(p: argparse.ArgumentParser) -> None:
         metavar="S",
         help="assumed where not ordered (1 s)",
     )
+    group.add_argument(
+        "--kinds", action="store_true", help="learn kinds of shifts from simulated faults (minutes)"
+    )
     group.add_argument("--detectors", default="cusum,page_hinkley", help="detectors to calibrate")
 
 

@@ -12,10 +12,10 @@ DRAWS = 400
 def resampled(values: Array, draws: int = DRAWS, seed: int = 0) -> Array:
     """Means of the values ``(n,)`` under ``draws`` random weightings ``(draws,)``.
 
-    Weights are Dirichlet(1, ..., 1), so the draws have the values' mean and variance s²/(n+1), s² being the biased
-    variance: the posterior of the mean when the predictive is the empirical distribution itself
-    (Rubin, "The Bayesian bootstrap", Annals of Statistics 1981; Fong, Holmes & Walker, "Martingale posterior
-    distributions", JRSS B 2023, section 1.3).
+    Weights are Dirichlet(1, ..., 1), so the draws have the values' mean and variance s²/(n+1), s² being the
+    biased variance: the posterior of the mean when the predictive is the empirical distribution itself
+    (Rubin, "The Bayesian bootstrap", Annals of Statistics 1981; Fong, Holmes & Walker, "Martingale
+    posterior distributions", JRSS B 2023, section 1.3).
     """
     rng = np.random.default_rng(seed)
     weights = rng.standard_exponential((draws, len(values)))

@@ -19,16 +19,17 @@ class Domain:
     spread: dict[str, float] = field(default_factory=dict)
     visited: int = 0
     harmful: bool = False
+    error: float = float("nan")  # estimated, where it was learned
 
 
 @dataclass
 class Bank:
     """Known domains; number 0 is the source.
 
-    Two signatures are the same where in every score |a - b| ≤ 3·e + 0.25·max(|a|, |b|), e being the standard error
-    of the signature at hand: a domain is recognised by all of its scores or not at all. (Remembering
-    domains to tell a return from news follows Hoang et al., "PeTTA", NeurIPS 2024, and the domain banks of
-    forward-only methods.)
+    Two signatures are the same where in every score |a - b| ≤ 3·e + 0.25·max(|a|, |b|), e being the
+    standard error of the signature at hand: a domain is recognised by all of its scores or not at all.
+    (Remembering domains to tell a return from news follows Hoang et al., "PeTTA", NeurIPS 2024, and the
+    domain banks of forward-only methods.)
     """
 
     domains: list[Domain] = field(default_factory=lambda: [Domain(0, {})])
@@ -50,13 +51,17 @@ class Bank:
         return domain
 
     def learn(
-        self, signature: Mapping[str, float], spread: Mapping[str, float], harmful: bool
+        self,
+        signature: Mapping[str, float],
+        spread: Mapping[str, float],
+        harmful: bool,
+        error: float,
     ) -> Domain:
         """Remember a new domain."""
         if len(self.domains) >= CAPACITY:
             oldest = min(self.domains[1:], key=lambda d: d.visited)
             self.domains.remove(oldest)
-        domain = Domain(self.born, dict(signature), dict(spread), 0, harmful)
+        domain = Domain(self.born, dict(signature), dict(spread), 0, harmful, error)
         self.born += 1
         self.domains.append(domain)
         self._visit(domain)

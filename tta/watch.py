@@ -31,6 +31,7 @@ MOST_SETTLE = 24
 MOST_EXTENDED = 4  # times that a window is given up because the stream still moves
 HARM = 0.02  # rise of the estimated error from which a new domain is an alarm
 SURE = 0.8  # posterior share beyond it
+CERTAIN = 0.99  # share from which a known domain is another
 FAR = 12.0  # deviations beyond which a domain is an alarm whatever its estimated error
 PATIENCE = 8  # new domains in a row after which a stream counts as staying away from all
 WARM_UP = 1024  # frames, more of a correlated stream:
@@ -79,9 +80,11 @@ class Watch:
         known = [n for n in self.names if f"drift.gauge.{n}" in self.calibration]
         self.gauges = {n: Gauge(n, self.calibration, self.policy.detector) for n in known}
         self.bank = Bank()
+        self._errors = reference(self.calibration, "estimated_error")
+        if self._errors:
+            self.bank.source.error = float(self._errors["error"][0])
         self.domain: Domain = self.bank.source
         self.frames = 0
-        self._errors = reference(self.calibration, "estimated_error")
         self._project = reference(self.calibration, "mahalanobis").get("basis")
         self._settling = 0  # blocks still to come
         self._length = self._extended = 0
@@ -230,6 +233,8 @@ class Watch:
         assert detected is not None
         estimate_ = self._estimated()
         known = self.bank.recall(signature, errors)
+        if known is not None and self._worse(known.error, CERTAIN):
+            known = None  # it looks like a known domain, but does more harm
         verdict: Literal["recall", "learn", "alarm"] = "recall"
         if known is not None:
             self._unknown = 0
@@ -237,12 +242,21 @@ class Watch:
         else:
             self._unknown += 1
             far = max(abs(v) for v in signature.values()) > FAR
-            harmful = far or self._harmful() or self._unknown >= PATIENCE
+            source = self.bank.source.error
+            harm = self._worse(source, SURE)
+            harmful = far or harm is not False or self._unknown >= PATIENCE
             spread = {n: max(1.0, 1.5 * float(np.std(v))) for n, v in values.items()}
-            domain = self.bank.learn(signature, spread, harmful)
-            verdict = "alarm" if harmful else "learn"
+            error = math.nan if estimate_ is None else estimate_[1]
+            domain = self.bank.learn(signature, spread, harmful, error)
+            # a stream that was in harm already has been reported, unless it gets worse
+            again = self.domain.harmful and not self._worse(self.domain.error, SURE)
+            verdict = "alarm" if harmful and not again else "learn"
         self._enter(domain)
-        kind, sure = self._kinds.name(with_layers(signature, self._layers)) if verdict != "recall" else ("unknown", math.nan)
+        kind, sure = (
+            self._kinds.name(with_layers(signature, self._layers))
+            if verdict != "recall"
+            else ("unknown", math.nan)
+        )
         return replace(
             detected,
             verdict=verdict,
@@ -263,12 +277,12 @@ class Watch:
         low, high = interval(wrong)
         return low, float(wrong.mean()), high
 
-    def _harmful(self) -> bool:
+    def _worse(self, error: float, sure: float) -> bool | None:
+        """Whether the estimated error since the shift settled is above another; None without an estimate."""
         wrong = np.array([w for w in self._wrong if w == w])
-        if not len(wrong):
-            return True  # nothing says that it is harmless
-        limit = float(self._errors["error"][0]) + HARM
-        return float((resampled(wrong) > limit).mean()) >= SURE
+        if not len(wrong) or error != error:
+            return None
+        return float((resampled(wrong) > error + HARM).mean()) >= sure
 
     def _enter(self, domain: Domain) -> None:
         self.domain = domain

@@ -1,8 +1,9 @@
 """How soon shifts are found: ``python -m tests.bench.detection_delay``.
 
-Each stream is 2,048 to 2,111 source frames, in whose first half the monitor warms up, and then 1,024 frames of one corruption, in
-four orders. The images are those of the demo, which calibration did not see. A delay runs from the first corrupted
-frame to the detection; what the corruption costs is measured with labels, for this table only.
+Each stream is 2,048 to 2,111 source frames, in whose first half the monitor warms up, and then 1,024 frames
+of one corruption, in four orders. The images are those of the demo, which calibration did not see. A delay
+runs from the first corrupted frame to the detection; what the corruption costs is measured with labels, for
+this table only.
 """
 
 from __future__ import annotations
@@ -59,8 +60,8 @@ def main() -> None:
     found = [d for r in costly for d in r["delays"]]
     missed = sum(r["runs"] - len(r["delays"]) for r in costly)
     print(
-        f"\n{len(costly)} of {len(rows)} shifts cost at least 2 points: {len(found)} of {len(found) + missed} runs "
-        f"found, median delay {np.median(found + [np.inf] * missed):.0f} frames, "
+        f"\n{len(costly)} of {len(rows)} shifts cost at least 2 points: {len(found)} of "
+        f"{len(found) + missed} runs found, median delay {np.median(found + [np.inf] * missed):.0f} frames, "
         f"90th percentile {np.quantile(found + [1e9] * missed, 0.9):.0f}; "
         f"harmless ones found: {sum(bool(r['delays']) for r in rows if r['cost'] < 2)} of "
         f"{len(rows) - len(costly)}; false alarms before the shift: {sum(r['early'] for r in rows)} in "

@@ -1,7 +1,8 @@
 """False alarms on source streams: ``python -m tests.bench.false_alarms``.
 
-Frames are Fashion-MNIST test images that calibration did not see (those of the demo), replayed as streams: drawn at
-random, held with probability ρ, and chosen by a Gaussian AR(1) process. The budget is one in 5,000 frames.
+Frames are Fashion-MNIST test images that calibration did not see (those of the demo), replayed as streams:
+drawn at random, held with probability ρ, and chosen by a Gaussian AR(1) process. The budget is one in 5,000
+frames.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """What the monitor costs, as a share of inference: ``python -m tests.bench.monitor_cost``.
 
-The demo's model answers frames one by one, with the monitor's arithmetic timed beside each answer in the same run; the
-frozen model's forwards, which are needed only once a stream has adapted (one frame in eight), are reported apart.
+The demo's model answers frames one by one, with the monitor's arithmetic timed beside each answer in the
+same run; the frozen model's forwards, which are needed only once a stream has adapted (one frame in eight),
+are reported apart.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ def main() -> None:
     rounds = [measure(bench, known, given.frames) for _ in range(given.rounds)]
     median = {k: float(np.median([r[k] for r in rounds])) for k in rounds[0]}
     print(
-        f"inference {median['inference_us']:.1f} us a frame; monitor arithmetic {median['frame_us']:.2f} us a frame and "
+        f"inference {median['inference_us']:.1f} us a frame; monitor arithmetic "
+        f"{median['frame_us']:.2f} us a frame and "
         f"{median['step_us']:.2f} us of batch statistics: {100 * median['share']:.2f} % (rounds: "
         + ", ".join(f"{100 * r['share']:.2f}" for r in rounds)
         + f"); the frozen model's forwards once adapted: {100 * median['frozen_share']:.1f} %"

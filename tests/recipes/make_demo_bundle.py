@@ -12,6 +12,9 @@ import torch
 
 from tests.models.fashion import CALIBRATION, DRIFT, MEAN, STD, factory
 from tta.export import to_bundle
+from tta.export.command import calibration_notes
+from tta.export.drift_calibration import DriftOptions
+from tta.kinds import unpack
 
 TARGET = Path(__file__).parents[2] / "tta" / "demo" / "fashion.tta"
 
@@ -43,10 +46,14 @@ def main() -> None:
             "std": [STD],
         },
         overwrite=True,
-        targets=np.concatenate(targets),
+        targets=np.concatenate(targets).astype(np.int64),
+        drift=DriftOptions(kinds=True),
     )
     size = sum(f.stat().st_size for f in TARGET.rglob("*") if f.is_file())
     print(f"{TARGET.name}: {size / 1e6:.2f} MB, {len(exported.checks)} checks passed")
+    known = exported.bundle.calibration()
+    print(*calibration_notes(exported.bundle), sep="\n")
+    print(unpack(known["drift.kinds.names"]), known["drift.kinds.confusion"].astype(int), sep="\n")
     print(exported.bundle.manifest.thresholds, exported.bundle.manifest.defaults)
 
 

@@ -2,7 +2,8 @@
 
 ``tta/demo/fashion_test.npz`` is a stratified subset of the test set, in random order;
 ``fashion_calibration.npz`` beside this file is what the checkpoint never saw of the training set, and
-``fashion_drift.npz`` test images that the demo does not show: drift detection needs more frames than were held out.
+``fashion_drift.npz`` test images that the demo does not show: drift detection needs more frames than were
+held out.
 """
 
 from pathlib import Path

@@ -15,11 +15,11 @@ LEAST = 5  # values on either side of a cut
 class Adwin:
     """ADWIN2: drift when some cut of the window has means that differ by more than chance allows.
 
-    With n₀, n₁ values on the sides of a cut, m = 1/(1/n₀ + 1/n₁), σ² the window's variance and L = ln(2/δ') for
-    δ' = δ/ln n, the bound is |x̄₀ - x̄₁| ≥ √(2σ²L/m) + 2L/(3m); older buckets are dropped while it is exceeded
-    (Bifet & Gavaldà, "Learning from time-changing data with adaptive windowing", SDM 2007, equation 3.1).
-    Solved for L, each cut has a statistic L - ln ln n, which ``threshold`` = ln(2/δ) bounds. Buckets hold 1, 2,
-    4, ... values, five of each size; values may have any sign.
+    With n₀, n₁ values on the sides of a cut, m = 1/(1/n₀ + 1/n₁), σ² the window's variance and L = ln(2/δ')
+    for δ' = δ/ln n, the bound is |x̄₀ - x̄₁| ≥ √(2σ²L/m) + 2L/(3m); older buckets are dropped while it is
+    exceeded (Bifet & Gavaldà, "Learning from time-changing data with adaptive windowing", SDM 2007,
+    equation 3.1). Solved for L, each cut has a statistic L - ln ln n, which ``threshold`` = ln(2/δ) bounds.
+    Buckets hold 1, 2, 4, ... values, five of each size; values may have any sign.
 
     Args:
         threshold: ln(2/δ); 6.9 is δ = 0.002.

@@ -11,9 +11,9 @@ from typing import Any
 class Cusum:
     """Cumulative sums of a standardised score, up and down, of what exceeds the slack k.
 
-    S⁺ ← max(0, S⁺ + x - k), S⁻ ← max(0, S⁻ - x - k); drift when the larger exceeds the threshold h, after which
-    both begin anew (Page, "Continuous inspection schemes", Biometrika 1954, section 4). It is the fastest
-    test for a step of 2k standard deviations.
+    S⁺ ← max(0, S⁺ + x - k), S⁻ ← max(0, S⁻ - x - k); drift when the larger exceeds the threshold h, after
+    which both begin anew (Page, "Continuous inspection schemes", Biometrika 1954, section 4). It is the
+    fastest test for a step of 2k standard deviations.
 
     Args:
         threshold: h, in standard deviations of the score.

@@ -69,7 +69,7 @@ class Kswin:
 
 
 def scaled_distance(a: Array, b: Array) -> float:
-    """sup |F_a - F_b| · √(nm/(n+m)) of two samples.
+    """Sup |F_a - F_b| · √(nm/(n+m)) of two samples.
 
     >>> round(scaled_distance(np.array([0.0, 1.0]), np.array([2.0, 3.0])), 3)
     1.0

@@ -11,10 +11,10 @@ from typing import Any
 class PageHinkley:
     """Cumulative deviation of a standardised score from its own mean, against its lowest and highest point.
 
-    m_t = Σ (x_i - x̄_i - δ), U = m_t - min m;  M_t = Σ (x_i - x̄_i + δ), D = max M - M_t, with x̄_i the mean up to i;
-    drift when the larger exceeds the threshold λ (Hinkley, "Inference about the change-point from cumulative
-    sum tests", Biometrika 1971). Unlike the cumulative sum it needs no known mean, and so it adapts to a
-    site, and misses a drift that is there from the start.
+    m_t = Σ (x_i - x̄_i - δ), U = m_t - min m;  M_t = Σ (x_i - x̄_i + δ), D = max M - M_t, with x̄_i the
+    mean up to i; drift when the larger exceeds the threshold λ (Hinkley, "Inference about the change-point
+    from cumulative sum tests", Biometrika 1971). Unlike the cumulative sum it needs no known mean, and so
+    it adapts to a site, and misses a drift that is there from the start.
 
     Args:
         threshold: λ, in standard deviations of the score.

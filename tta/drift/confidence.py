@@ -15,8 +15,9 @@ from tta.records import Array, Step, View
 class Confidence:
     """Exponentially weighted moving average of the largest probability, 1/K to 1.
 
-    c ← (1-w)·c + w·mean max p with w = 1-(1-λ)ⁿ for n frames, begun at the first value. λ = 0.05 averages over
-    about 40 frames (Roberts, "Control chart tests based on geometric moving averages", Technometrics 1959).
+    c ← (1-w)·c + w·mean max p with w = 1-(1-λ)ⁿ for n frames, begun at the first value. λ = 0.05 averages
+    over about 40 frames (Roberts, "Control chart tests based on geometric moving averages", Technometrics
+    1959).
     """
 
     def __init__(

@@ -21,9 +21,10 @@ class Coverage:
     """Share of the input's patch variance outside the span of the source's leading patch filters, 0 to 1.
 
     1 - tr(VᵀCV)/tr(C), with C the covariance of 3x3 patches over all channels and V its leading half of
-    directions on the source: what principal-component filters leave over, Σ_{j>K} λ_j / Σ λ_j (Hirani & Abdulla,
-    "On filter design in deep convolutional neural networks", 2024). It needs no model: fine noise raises it,
-    blur lowers it, brightness and contrast do not move it. The moving average weighs each frame λ = 0.05.
+    directions on the source: what principal-component filters leave over, Σ_{j>K} λ_j / Σ λ_j (Hirani &
+    Abdulla, "On filter design in deep convolutional neural networks", 2024). It needs no model: fine noise
+    raises it, blur lowers it, brightness and contrast do not move it. The moving average weighs each frame
+    λ = 0.05.
     """
 
     def __init__(
@@ -97,7 +98,7 @@ class Coverage:
 
 
 def places(sample: tuple[int, ...], count: int, rng: np.random.Generator) -> Array:
-    """Flat indices ``(count, d)`` of random patches in a sample ``(C, H, W)`` or ``(C, T)``; d = C·3·3 or C·3.
+    """Flat indices ``(count, d)`` of random patches in a sample ``(C, H, W)`` or ``(C, T)``.
 
     >>> places((1, 3, 3), 1, np.random.default_rng(0)).tolist()
     [[0, 1, 2, 3, 4, 5, 6, 7, 8]]

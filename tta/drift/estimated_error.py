@@ -17,8 +17,9 @@ class EstimatedError:
 
     t is the confidence below which, on labelled source frames, as many lie as the model gets wrong; a
     stream's error is estimated by the share below t (Garg et al., "Leveraging unlabeled data to predict
-    out-of-distribution performance", ICLR 2022, equation 3, with the largest probability as score). The moving
-    average weighs each frame λ = 0.02 and begins at the source's error. Without labels at export there is none.
+    out-of-distribution performance", ICLR 2022, equation 3, with the largest probability as score). The
+    moving average weighs each frame λ = 0.02 and begins at the source's error. Without labels at export
+    there is none.
     """
 
     def __init__(
@@ -32,7 +33,7 @@ class EstimatedError:
 
     @staticmethod
     def reference(view: View, targets: Array | None) -> dict[str, Array]:
-        """t and the error on the source; empty without labels."""
+        """T and the error on the source; empty without labels."""
         if targets is None or not view.probabilities.shape[-1] or targets.ndim != 1:
             return {}
         error = float((view.probabilities.argmax(-1) != targets).mean())

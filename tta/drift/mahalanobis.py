@@ -18,9 +18,10 @@ RIDGE = 1e-2  # of the mean variance, added to each direction
 class Mahalanobis:
     """Mahalanobis distance of the mean penultimate feature, in standard deviations of one source frame.
 
-    √(dᵀΣ⁻¹d), d = m - μ, with m a moving average that weighs each frame λ = 0.02, begun at μ. Σ is kept as its
-    32 leading directions and one common variance for all others (Lee et al., "A simple unified framework
-    for detecting out-of-distribution samples", NeurIPS 2018, equation 2, here of the mean and without classes).
+    √(dᵀΣ⁻¹d), d = m - μ, with m a moving average that weighs each frame λ = 0.02, begun at μ. Σ is kept as
+    its 32 leading directions and one common variance for all others (Lee et al., "A simple unified
+    framework for detecting out-of-distribution samples", NeurIPS 2018, equation 2, here of the mean and
+    without classes).
     """
 
     distance = True

@@ -19,10 +19,10 @@ PAIRS = 512  # frames whose distances set the bandwidth
 class Mmd:
     """Maximum mean discrepancy between the stream's features and the source's, Gaussian kernel.
 
-    ‖E z(x) - E z(x')‖ with z(x) = √(2/F)·cos(xW + b), W ~ N(0, 1/h²), b ~ U(0, 2π), for which E z(x)·z(x') =
-    exp(-‖x-x'‖²/2h²) (Rahimi & Recht, "Random features for large-scale kernel machines", NIPS 2007; Gretton et
-    al., "A kernel two-sample test", JMLR 2012, equation 5). h is the median distance of source frames; the
-    stream's mean is a moving average that weighs each frame λ = 0.02, begun at the source's.
+    ‖E z(x) - E z(x')‖ with z(x) = √(2/F)·cos(xW + b), W ~ N(0, 1/h²), b ~ U(0, 2π), for which E z(x)·z(x')
+    = exp(-‖x-x'‖²/2h²) (Rahimi & Recht, "Random features for large-scale kernel machines", NIPS 2007;
+    Gretton et al., "A kernel two-sample test", JMLR 2012, equation 5). h is the median distance of source
+    frames; the stream's mean is a moving average that weighs each frame λ = 0.02, begun at the source's.
     """
 
     distance = True

@@ -55,15 +55,19 @@ class StudentT:
     def with_samples(self, features: Array, targets: Array) -> StudentT:
         """The head after samples ``(n, D)`` with targets ``(n,)`` or ``(n, p)``; the order does not matter.
 
-        P is updated by Woodbury's identity, so that one sample costs O(D²).
+        Fewer samples than features update P by Woodbury's identity, so that one sample costs O(D²).
         """
         phi = np.asarray(features, np.float64)
         y = np.asarray(targets, np.float64).reshape(len(phi), -1)
         p = self.precision_inverse
-        gain = p @ phi.T @ np.linalg.inv(self.noise * np.eye(len(phi)) + phi @ p @ phi.T)
+        if len(phi) < len(p):
+            gain = p @ phi.T @ np.linalg.inv(self.noise * np.eye(len(phi)) + phi @ p @ phi.T)
+            new = p - gain @ phi @ p
+        else:
+            new = np.linalg.inv(np.linalg.inv(p) + phi.T @ phi / self.noise)
         return replace(
             self,
-            precision_inverse=p - gain @ phi @ p,
+            precision_inverse=new,
             moment=self.moment + phi.T @ y / self.noise,
             energy=self.energy + (y * y).sum(0) / self.noise,
             shape=self.shape + len(phi) / 2,
@@ -77,7 +81,7 @@ class StudentT:
 
     @property
     def scale_rate(self) -> Array:
-        """b after the samples, ``(p,)``."""
+        """B after the samples, ``(p,)``."""
         fit = np.einsum("dp,dp->p", self.moment, self.weights)
         found: Array = self.rate + np.maximum(self.energy - fit, 0) / 2
         return found
