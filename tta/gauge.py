@@ -116,6 +116,13 @@ class Gauge:
         self.values.clear()
         return found
 
+    def jumped(self, far: float) -> bool:
+        """Whether the newest two values since the last ``collect`` are that many deviations apart."""
+        if len(self.values) < 2:
+            return False
+        apart = abs(self.standardised(self.values[-1]) - self.standardised(self.values[-2]))
+        return apart > far * self.spread
+
     def since(self) -> int:
         """Values ago at which the score most likely left its place.
 

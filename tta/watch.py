@@ -33,6 +33,7 @@ HARM = 0.02  # rise of the estimated error from which a new domain is an alarm
 SURE = 0.8  # posterior share beyond it
 CERTAIN = 0.99  # share from which a known domain is another
 FAR = 12.0  # deviations beyond which a domain is an alarm whatever its estimated error
+JUMP = 8.0  # deviations between two values that are another shift, while one settles
 PATIENCE = 8  # new domains in a row after which a stream counts as staying away from all
 WARM_UP = 1024  # frames, more of a correlated stream:
 WORTH = 64  # independent frames that a warm-up should be worth
@@ -158,6 +159,8 @@ class Watch:
                 self._collect()
             else:
                 self._wrong.append(self._share_wrong(view))
+                if jumped := [g for g in self.gauges.values() if g.jumped(JUMP)]:
+                    return self._detect(jumped)
             return None if self._settling else self._settled()
         crossed = [g for g in self.gauges.values() if g.crossed]
         if crossed:

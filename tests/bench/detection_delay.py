@@ -89,7 +89,7 @@ def measure(
         if judged:
             timely = [s for s in found if s.frame <= judged[0].frame] or [judged[0]]
             detected = timely[-1]
-            delays.append(detected.frame - begin)
+            delays.append(max(0, detected.frame - begin))
             verdicts.append(judged[0].verdict)
             kinds.append(judged[0].kind)
             first.append(max(detected.metrics, key=lambda m: detected.metrics[m], default=""))
