@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections import Counter
 from importlib.resources import files
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from tests.bench.source_frames import BATCH, Bench, Known, table, watch
 from tta.budget import Budget
 from tta.corruptions import corrupt, names
 from tta.errors import TtaError
+from tta.export.kind_calibration import CAMERA
 from tta.watch import AlarmPolicy
 
 BEFORE, AFTER = 2048, 1024
@@ -67,6 +69,7 @@ def main() -> None:
         f"{len(rows) - len(costly)}; false alarms before the shift: {sum(r['early'] for r in rows)} in "
         f"{len(rows) * given.orders * BEFORE} frames"
     )
+    print(_named(rows))
     if given.json:
         given.json.write_text(json.dumps(rows, indent=2) + "\n")
 
@@ -103,7 +106,20 @@ def measure(
         "verdicts": ",".join(sorted(set(verdicts))),
         "first": max(set(first), key=first.count) if first else "",
         "kinds": ",".join(sorted(set(kinds))),
+        "named": kinds,
     }
+
+
+def _named(rows: list[dict]) -> str:
+    """How many of the judged shifts got a name, and how many the right one."""
+    pairs = [(CAMERA.get(r["corruption"], "covariate"), kind) for r in rows for kind in r["named"]]
+    named = [(true, kind) for true, kind in pairs if kind != "unknown"]
+    right = sum(true == kind for true, kind in named)
+    wrong = Counter(f"{true} as {kind}" for true, kind in named if true != kind)
+    return (
+        f"kinds: {len(named)} of {len(pairs)} judged shifts named, {right} rightly "
+        f"({100 * right / max(1, len(named)):.0f} %); {dict(wrong)}"
+    )
 
 
 if __name__ == "__main__":
