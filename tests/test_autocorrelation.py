@@ -23,7 +23,9 @@ def test_inflation_is_the_variance_of_block_means(rho, rng):
 
 def test_a_long_block_is_worth_its_effective_size():
     for rho in (0.0, 0.5, 0.9):
-        assert 10_000 / inflation(rho, 10_000) == pytest.approx(effective_size(10_000, rho), rel=0.01)
+        assert 10_000 / inflation(rho, 10_000) == pytest.approx(
+            effective_size(10_000, rho), rel=0.01
+        )
 
 
 @pytest.mark.parametrize("rho", (0.0, 0.3, 0.9, 0.99))

@@ -14,7 +14,7 @@ import pytest
 import tta
 from tta.bundle import Bundle
 from tta.cli import main
-from tta.demo.shifts import shift
+from tta.corruptions import corrupt
 from tta.runtime.store import load_state
 
 ROOT = Path(__file__).parents[1]
@@ -27,7 +27,7 @@ def data(tmp_path_factory):
     path = tmp_path_factory.mktemp("data") / "drifted.npz"
     with np.load(files("tta.demo") / "fashion_test.npz") as source:
         images, labels = source["images"][:64], source["labels"][:64]
-    np.savez(path, images=shift("contrast", images, 2, np.random.default_rng(0)), labels=labels)
+    np.savez(path, images=corrupt(images, "contrast", 2), labels=labels)
     return path
 
 

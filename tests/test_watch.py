@@ -6,10 +6,10 @@ from importlib.resources import files
 
 import numpy as np
 import pytest
+from tta.demo.shifts import shift
 
 from tta.budget import Budget
 from tta.bundle import Bundle
-from tta.demo.shifts import shift
 from tta.errors import NotFoundError, TtaError
 from tta.export.drift_calibration import look_at
 from tta.gauge import BLOCK, Gauge, at

@@ -36,22 +36,24 @@ class Dataset:
         lengths: ``(count,)`` frames of each item: 1 for images, samples of a recording.
         labels: ``(count,)`` class of each item as int, None where it is not known.
         names: name of each class, empty where they have none.
+        windows: each item of a sensor is a whole window ``(C, T)``, which is one frame.
     """
 
     name = ""
-    kind: ClassVar[Literal["image", "sensor"]] = "image"
+    kind: Literal["image", "sensor"] = "image"
     order: ClassVar[str] = "iid"
     fps: float = 30.0
     lengths: Array
     labels: Array | None = None
     names: Sequence[str] = ()
+    windows: bool = False
 
     def __len__(self) -> int:
         """Number of items."""
         return len(self.lengths)
 
     def read(self, items: Array, at: Array) -> Array:
-        """Frames: images ``(n, H, W)`` or ``(n, H, W, C)`` uint8, or samples ``(n, C)`` float32.
+        """Frames: images ``(n, H, W)`` or ``(n, H, W, C)``, samples ``(n, C)``, windows ``(n, C, T)``.
 
         Args:
             items: ``(n,)`` which items.

@@ -15,7 +15,8 @@ class Rows(Dataset):
     """Images, or windows of a sensor, in memory.
 
     Args:
-        data: images ``(N, H, W)`` or ``(N, H, W, C)`` uint8.
+        data: images ``(N, H, W)`` or ``(N, H, W, C)`` uint8, or windows of a sensor ``(N, C, T)`` of
+            real numbers.
         labels: ``(N,)`` whole numbers, or None.
         names: name of each class.
         name: what they are.
@@ -30,11 +31,16 @@ class Rows(Dataset):
         name: str = "array",
         size: int | None = None,
     ) -> None:
-        if data.dtype != np.uint8 or data.ndim not in (3, 4):
+        if data.dtype.kind == "f" and data.ndim == 3:
+            self.kind, self.windows = "sensor", True
+            data = data.astype(np.float32)
+        elif data.dtype != np.uint8 or data.ndim not in (3, 4):
             raise SourceError(
-                f"{name} must hold images uint8 of shape (N, H, W) or (N, H, W, C), but holds "
-                f"{data.dtype} of shape {data.shape}"
+                f"{name} must hold images uint8 of shape (N, H, W) or (N, H, W, C), or windows of a "
+                f"sensor (N, C, T) of real numbers, but holds {data.dtype} of shape {data.shape}"
             )
+        if self.windows and size is not None:
+            raise SourceError(f"{name} holds windows of a sensor and no images: leave size out")
         if not len(data):
             raise SourceError(f"{name} holds no images")
         self._data, self._size, self.name, self.names = data, size, name, list(names)

@@ -18,6 +18,7 @@ class Folder(Dataset):
     """The image files that ``dir://`` lists, of one size each.
 
     Labels are the subfolders' numbers in order of their names, where every file is in a subfolder.
+    Gray images among coloured ones become RGB.
 
     Args:
         path: the folder.
@@ -33,16 +34,13 @@ class Folder(Dataset):
         if all(folders):
             self.names = sorted(set(folders))
             self.labels = np.array([self.names.index(each) for each in folders])
-        if size is None:
-            self._check_sizes()
-
-    def _check_sizes(self) -> None:
-        first = _shape(self._paths[0])
-        for path in self._paths[1:]:
-            if (shape := _shape(path)) != first:
+        shapes = [_shape(each) for each in self._paths]
+        self._colour = any(shape[2] for shape in shapes)
+        for each, shape in zip(self._paths, shapes):
+            if size is None and shape[:2] != shapes[0][:2]:
                 raise SourceError(
-                    f"images of {self.name} differ in size: {self._paths[0].name} is {_words(first)}, "
-                    f"{path.name} is {_words(shape)}: add size=224, or another number of pixels, to "
+                    f"images of {path} differ in size: {self._paths[0].name} is {_words(shapes[0])}, "
+                    f"{each.name} is {_words(shape)}: add size=224, or another number of pixels, to "
                     "bring all to one"
                 )
 
@@ -51,7 +49,7 @@ class Folder(Dataset):
         images = [_image(self._paths[item]) for item in items]
         if self._size is not None:
             images = [square(image, self._size) for image in images]
-        if any(image.ndim == 3 for image in images):
+        if self._colour:
             images = [i if i.ndim == 3 else np.repeat(i[:, :, None], 3, 2) for i in images]
         return np.stack(images)
 
@@ -68,16 +66,17 @@ def _image(path: Path) -> Array:
     return image
 
 
-def _shape(path: Path) -> tuple[int, int]:
+def _shape(path: Path) -> tuple[int, int, bool]:
+    """Height, width, and whether it has colours; of most formats without reading the pixels."""
     if path.suffix.lower() not in PILLOW:
-        height, width = _image(path).shape[:2]
-        return height, width
+        image = _image(path)
+        return image.shape[0], image.shape[1], image.ndim == 3
     try:
         with load_extra("images", f"a {path.suffix} image", "PIL.Image").open(path) as image:
-            return image.height, image.width
+            return image.height, image.width, image.mode not in ("1", "L")
     except (OSError, ValueError, SyntaxError) as error:
         raise SourceError(f"{path} is not a readable image: {error}") from error
 
 
-def _words(shape: tuple[int, int]) -> str:
+def _words(shape: tuple[int, int, bool]) -> str:
     return f"{shape[1]}x{shape[0]}"

@@ -13,9 +13,14 @@ from tta.records import Array, Frame
 from tta.runtime.datasets import Dataset, square
 from tta.runtime.sources.file import File
 
+_MOST_BYTES = 1 << 29
+
 
 class Video(Dataset):
-    """RGB frames without labels; decoded as they are asked for, so another order costs time.
+    """RGB frames without labels.
+
+    As many as fit into half a gigabyte are kept; later ones are decoded each time they are asked for,
+    and in another order than the file's that is slow.
 
     Args:
         path: the file.
@@ -28,11 +33,18 @@ class Video(Dataset):
         self.name, self._size = path, size
         self._file = File(path)
         self._frames: Iterator[Frame] = iter(())
-        self._next, self._last = 0, -1
-        first = list(islice(self._open(), 2))
-        if len(first) == 2:
-            self.fps = 1 / max(1e-3, first[1].t_s - first[0].t_s)
-        self.lengths = np.ones(sum(1 for _ in self._open()), int)
+        self._next, self._last = 0, (-1, np.zeros(0, np.uint8))
+        self._kept: dict[int, Array] = {}
+        room, times = _MOST_BYTES, []
+        for count, frame in enumerate(self._open()):
+            times.append(frame.t_s)
+            image = self._fit(frame.data)
+            room -= image.nbytes
+            if room >= 0:
+                self._kept[count] = image
+        if len(times) > 1:
+            self.fps = round((len(times) - 1) / max(1e-3, times[-1] - times[0]), 6)
+        self.lengths = np.ones(len(times), int)
 
     def _open(self) -> Iterator[Frame]:
         self._file.__exit__(None, None, None)
@@ -41,19 +53,23 @@ class Video(Dataset):
 
     def read(self, items: Array, at: Array) -> Array:
         """See ``Dataset``."""
-        images: list[Array] = []
-        for item in items:
-            images.append(images[-1] if item == self._last and images else self._image(int(item)))
-        return np.stack(images)
+        return np.stack([self._image(int(item)) for item in items])
+
+    def _fit(self, image: Array) -> Array:
+        return image if self._size is None else square(image, self._size)
 
     def _image(self, item: int) -> Array:
+        if item in self._kept:
+            return self._kept[item]
+        if item == self._last[0]:
+            return self._last[1]
         if item < self._next or not self._next:
             self._frames = self._open()
         frame = next(islice(self._frames, item - self._next, None), None)
         if frame is None:
             raise SourceError(f"{self.name} ends before frame {item}")
-        self._next, self._last = item + 1, item
-        return frame.data if self._size is None else square(frame.data, self._size)
+        self._next, self._last = item + 1, (item, self._fit(frame.data))
+        return self._last[1]
 
     def close(self) -> None:
         """Let go of the file."""

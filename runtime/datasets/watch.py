@@ -7,7 +7,7 @@ import importlib.util
 import io
 import re
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -27,8 +27,7 @@ class Watch(Dataset):
         size: must be None.
     """
 
-    kind: ClassVar[Literal["image", "sensor"]] = "sensor"
-    order: ClassVar[str] = "iid"
+    kind: Literal["image", "sensor"] = "sensor"
     fps = 50.0
 
     def __init__(self, part: str = "", size: int | None = None) -> None:

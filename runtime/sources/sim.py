@@ -27,8 +27,9 @@ from tta.runtime.datasets import Dataset, open_dataset
 from tta.simulation import Segment, build
 
 _DAY_S = 86400.0
-_CHUNK = 32  # frames that are made together; what they are does not depend on it
-_SCALE_SAMPLES = 20000
+_CHUNK = 64  # frames that are made together, at most; they are the same in any chunk
+_CHUNK_VALUES = 1 << 22  # numbers in a chunk of large frames
+_SCALE_SAMPLES = 20000  # that a sensor's spread is measured on
 
 
 class _World(NamedTuple):
@@ -40,6 +41,7 @@ class _World(NamedTuple):
     items: Array  # (frames,) item of the data behind each frame
     at: Array  # (frames,) which of the item's samples
     shown: Array  # (frames,) frame whose item is seen: another one where a clock is wrong
+    choice: Array  # (frames,) which of its segment's corruptions a frame has
     scale: Array | None  # (C,) standard deviation of a sensor's channels
 
 
@@ -48,7 +50,8 @@ class SimSource:
 
     ``meta`` has ``item`` (row of the data set), ``label`` and ``label_name`` where they are known,
     ``corruption`` (``none`` where clean), ``severity``, ``segment`` (its index) and ``change``, true
-    at the first frame of each segment but the first. ``t_s`` is simulated: seq / fps.
+    at the first frame of each segment but the first; on a diurnal stream also ``hour``. ``t_s`` is
+    simulated: seq / fps.
 
     Args:
         data: name or path, see the module's docstring, or a ``Dataset``.
@@ -121,6 +124,10 @@ class SimSource:
                 raise SourceError(
                     f"option {option} of sim:// must be at least {low}, but is {value}"
                 )
+        if size is not None and isinstance(data, Dataset):
+            raise SourceError(
+                "option size is for data that are named: give it to the Dataset itself"
+            )
         if fps is not None and not fps > 0:
             raise SourceError(f"option fps of sim:// must be positive, but is {fps}")
         self._seed, self._frames, self._fps, self._onset = seed, frames, fps, onset
@@ -172,9 +179,12 @@ class SimSource:
         return self._open().fps
 
     def __iter__(self) -> Iterator[Frame]:
-        total = len(self)
-        for first in range(0, total, _CHUNK):
-            yield from self.read(first, min(first + _CHUNK, total))
+        total, first = len(self), 0
+        while first < total:
+            size = self.clean(first).size
+            stop = min(total, first + max(1, min(_CHUNK, _CHUNK_VALUES // size)))
+            yield from self.read(first, stop)
+            first = stop
 
     def read(self, first: int, stop: int) -> list[Frame]:
         """Frames ``first .. stop - 1``, the same as in the whole stream."""
@@ -182,7 +192,7 @@ class SimSource:
         for index, segment in enumerate(world.segments):
             seqs = np.arange(max(first, segment.start), min(stop, segment.stop))
             if seqs.size:
-                named, levels = self._conditions(segment, seqs)
+                named, levels = _conditions(segment, seqs, world.choice)
                 data = self._corrupted(segment, seqs, named, levels)
                 for seq, reading, name, level in zip(seqs.tolist(), data, named, levels):
                     meta = self._meta(seq)
@@ -208,16 +218,9 @@ class SimSource:
             label = meta["label"] = int(world.data.labels[item])
             if len(world.data.names):
                 meta["label_name"] = world.data.names[label]
+        if hasattr(self.schedule, "hours"):
+            meta["hour"] = float(self.schedule.hours(seq / world.fps))
         return meta
-
-    def _conditions(self, segment: Segment, seqs: Array) -> tuple[list[str], list[float]]:
-        """Corruption and severity of each of a segment's frames."""
-        severity = [segment.severity_at(seq) for seq in seqs.tolist()]
-        if len(segment.corruptions) < 2:
-            return [*(segment.corruptions or ("none",))] * len(seqs), severity
-        rng = np.random.default_rng([self._seed, 1, segment.start])
-        drawn = rng.integers(len(segment.corruptions), size=segment.stop - segment.start)
-        return [segment.corruptions[k] for k in drawn[seqs - segment.start]], severity
 
     def _corrupted(
         self, segment: Segment, seqs: Array, named: list[str], levels: list[float]
@@ -225,17 +228,15 @@ class SimSource:
         """Data of some frames of a segment, each under its own condition."""
         world = self._open()
         out = self._ambient(seqs)
-        # Each visit of a world is another piece of it: other noise, other dirt.
-        seed = 1009 * self._seed + segment.start
         for name, level in sorted(set(zip(named, levels)) - {("none", 0.0)}):
             mine = np.array([pair == (name, level) for pair in zip(named, levels)])
             numbers = seqs[mine]
-            if find(name).places is not None:
+            if find(name).places is not None and not world.data.windows:
                 out[mine] = self._misread(segment, numbers, name, level)
                 continue
-            t_s = (numbers - segment.start) / world.fps
+            t_s = (numbers - _beginning(world.segments, segment)) / world.fps
             out[mine] = corrupt(
-                out[mine], name, level, seed, first=numbers, t_s=t_s, scale=world.scale
+                out[mine], name, level, self._seed, first=numbers, t_s=t_s, scale=world.scale
             )
         return out
 
@@ -252,8 +253,7 @@ class SimSource:
         """Where in the stream of a right clock each sample of a wrong one is read, ``(n,)``."""
         fault = find(name)
         assert fault.places is not None
-        seed = 1009 * self._seed + segment.start
-        draws = Draws(seed, seqs, seqs, np.ones(1, np.float32), stream=True)
+        draws = Draws(self._seed, seqs, seqs, np.ones(1, np.float32), stream=True)
         since = fault.places(seqs - segment.start, fault.constant(level, False), draws)[0]
         values: Array = np.clip(segment.start + since, 0, frames - 1)
         return values
@@ -295,13 +295,14 @@ class SimSource:
         items, at = self._arranged(data, used, frames, fps)
         segments = self.schedule.segments(frames, self.corruptions, self.severity, self._onset)
         shown = np.arange(frames)
-        for segment in segments:
-            self._show(segment, shown)
+        choice = np.random.default_rng([self._seed, 1]).integers(1 << 30, size=frames)
         scale = None
         if data.kind == "sensor":
+            for segment in segments if not data.windows else ():
+                self._show(segment, shown, choice)
             some = np.linspace(0, frames - 1, min(frames, _SCALE_SAMPLES)).astype(int)
-            scale = data.read(items[some], at[some]).std(axis=0)
-        return _World(data, fps, segments, items, at, shown, scale)
+            scale = data.read(items[some], at[some]).std(axis=(0, 2) if data.windows else 0)
+        return _World(data, fps, segments, items, at, shown, choice, scale)
 
     def _arranged(self, data: Dataset, used: Array, frames: int, fps: float) -> tuple[Array, Array]:
         """Item of each frame, and which of its samples."""
@@ -324,17 +325,34 @@ class SimSource:
         starts = np.repeat(np.cumsum(spans) - spans, spans)[:frames]
         return np.repeat(used[items], spans)[:frames], np.arange(frames) - starts
 
-    def _show(self, segment: Segment, shown: Array) -> None:
+    def _show(self, segment: Segment, shown: Array, choice: Array) -> None:
         """Note which frames a wrong clock shows in a segment."""
         if all(find(name).places is None for name in segment.corruptions):
             return
         seqs = np.arange(segment.start, segment.stop)
-        conditions = list(zip(*self._conditions(segment, seqs)))
+        conditions = list(zip(*_conditions(segment, seqs, choice)))
         for name, level in sorted(set(conditions)):
             if find(name).places is not None:
                 mine = seqs[[pair == (name, level) for pair in conditions]]
                 places = self._places(segment, mine, name, level, len(shown))
                 shown[mine] = np.rint(places).astype(int)
+
+
+def _conditions(segment: Segment, seqs: Array, choice: Array) -> tuple[list[str], list[float]]:
+    """Corruption and severity of each of a segment's frames."""
+    known = segment.corruptions or ("none",)
+    names = [known[k % len(known)] for k in choice[seqs].tolist()]
+    return names, [segment.severity_at(seq) for seq in seqs.tolist()]
+
+
+def _beginning(segments: list[Segment], segment: Segment) -> int:
+    """The frame at which the fault of a segment began: that of stairs is the first stair."""
+    start = segment.start
+    for before in reversed(segments[: segments.index(segment)]):
+        if before.corruptions != segment.corruptions:
+            break
+        start = before.start
+    return start
 
 
 def _corruptions(text: str) -> tuple[str, ...]:

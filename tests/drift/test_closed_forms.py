@@ -67,7 +67,9 @@ def test_mahalanobis_beyond_its_rank_counts_the_rest_as_one_variance(rng):
     block[:, 39] += 2.0  # in a direction that is not kept
     metric.observe(view(block))
     values = np.linalg.eigvalsh(np.cov(source.T, bias=True))
-    assert metric.score() == pytest.approx(2 / math.sqrt(values[:8].mean() + 0.01 * values.mean()), rel=0.02)
+    assert metric.score() == pytest.approx(
+        2 / math.sqrt(values[:8].mean() + 0.01 * values.mean()), rel=0.02
+    )
 
 
 def test_random_waves_have_the_gaussian_kernel_as_expectation(rng):
@@ -227,7 +229,11 @@ def process(features, y, new, noise=0.1, a=1.0, b=1.0):
 
 
 def test_the_two_views_of_the_student_t_head_agree(rng):
-    features, y, new = rng.standard_normal((40, 6)), rng.standard_normal(40), rng.standard_normal((9, 6))
+    features, y, new = (
+        rng.standard_normal((40, 6)),
+        rng.standard_normal(40),
+        rng.standard_normal((9, 6)),
+    )
     df, mean, scale = process(features, y, new)
     head = StudentT.prior(6).with_samples(features, y)
     found = head.predict(new)

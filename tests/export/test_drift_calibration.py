@@ -47,7 +47,9 @@ def known(bundle, session, data):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tta.export.drift_calibration.MOST_BLOCKS", 1024)
         source = {k: v for k, v in bundle.calibration().items() if not k.startswith("drift.")}
-        found = calibrate_drift(bundle, session, data[1], source, data[2], DriftOptions("2/hour", 5.0))
+        found = calibrate_drift(
+            bundle, session, data[1], source, data[2], DriftOptions("2/hour", 5.0)
+        )
         return {**source, **found}
 
 

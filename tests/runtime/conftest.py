@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tta.bundle import Bundle
-from tta.demo.shifts import shift
+from tta.corruptions import corrupt
 from tta.records import Frame, State
 from tta.runtime.preprocess import build
 from tta.runtime.stream import Model
@@ -40,7 +40,7 @@ def labels():
 @pytest.fixture(scope="session")
 def drifted(clean):
     """The same at half the contrast: far enough for the governor to adapt."""
-    return shift("contrast", clean, 2, np.random.default_rng(0))
+    return corrupt(clean, "contrast", 2)
 
 
 @pytest.fixture(scope="session")

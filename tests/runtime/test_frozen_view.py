@@ -46,7 +46,7 @@ def test_on_the_source_every_frame_is_seen_as_it_was_served(model, clean):
 
 def test_once_adapted_the_frozen_model_sees_every_eighth_frame(model, drifted):
     stream = Stream(model, "tent", batch=16, governor="always")
-    seen, results = run(stream, drifted[:16 + 80])
+    seen, results = run(stream, drifted[: 16 + 80])
     assert stream.counts.commits >= 1
     assert len(seen) == 16 + 10
     frozen = logits(model, drifted[: 16 + 80], stream)
@@ -60,7 +60,7 @@ def test_once_adapted_the_frozen_model_sees_every_eighth_frame(model, drifted):
 
 def test_how_often_is_an_option(model, drifted):
     stream = Stream(model, "tent", batch=16, governor="always", frozen_every=4)
-    seen, _ = run(stream, drifted[:16 + 32])
+    seen, _ = run(stream, drifted[: 16 + 32])
     assert len(seen) == 16 + 8
 
 

@@ -222,7 +222,6 @@ def _sensor(
 
 
 __all__ = [
-    "SMALL_SIDE",
     "Corruption",
     "Draws",
     "Kind",

@@ -37,11 +37,14 @@ def jpeg(x: Array, quality: int) -> Array:
     ycc = np.rint(_mix(light, _TO_YCC))
     ycc[:, 1:] += 128
     bright = _plane(ycc[:, :1], _LUMA, quality)
-    even = _extend(ycc[:, 1:], 2)
+    even = _extend(ycc[:, 1:], 16)
     quarter = even.reshape(*even.shape[:2], even.shape[2] // 2, 2, even.shape[3] // 2, 2)
-    colour = _plane(np.floor(quarter.mean((3, 5)) + 0.5), _CHROMA, quality)
+    # Halves are rounded down in even columns and up in odd ones, so that colours do not drift.
+    quarter = np.floor((quarter.sum((3, 5)) + 1 + np.arange(quarter.shape[4]) % 2) / 4)
+    colour = _plane(quarter, _CHROMA, quality)[:, :, : (height + 1) // 2, : (width + 1) // 2]
     colour = _twice(_twice(colour, 2), 3)[:, :, :height, :width]
-    rgb = _mix(np.concatenate([bright, np.rint(colour) - 128], axis=1), _TO_RGB)
+    colour = np.floor(colour + (8 - np.arange(width) % 2) / np.float32(16))
+    rgb = _mix(np.concatenate([bright, colour - 128], axis=1), _TO_RGB)
     values = np.rint(rgb).clip(0, 255) / np.float32(255)
     return values
 
@@ -60,7 +63,9 @@ def _plane(x: Array, table: str, quality: int) -> Array:
     blocks = whole.reshape(n, channels, rows, 8, columns, 8).transpose(0, 1, 2, 4, 3, 5)
     basis, steps = _basis(), _steps(table, quality)
     flat = np.ascontiguousarray(blocks).reshape(n, -1, 64)
-    kept = np.rint((flat @ basis.T) / steps) * steps
+    # Sums of whole numbers over 8 often lie halfway between steps: halves go away from zero.
+    found = (flat @ basis.T) / steps
+    kept = np.copysign(np.floor(np.abs(found) + np.float32(0.5 + 1e-5)), found) * steps
     back = (kept @ basis).reshape(n, channels, rows, columns, 8, 8).transpose(0, 1, 2, 4, 3, 5)
     plane = back.reshape(whole.shape)[:, :, :height, :width]
     values: Array = np.rint(plane + 128).clip(0, 255)

@@ -130,6 +130,15 @@ def sample(x: Array, rows: Array, columns: Array, border: Border) -> Array:
     return values
 
 
+def middle(size: int, factor: float) -> Array:
+    """Places, in a row of pixels, whose values make its middle enlarged by the factor, ``(size,)``."""
+    kept = int(np.ceil(size / factor))
+    grown = round(kept * factor)
+    trim = (grown - size) // 2
+    places: Array = (size - kept) // 2 + (np.arange(size) + trim) * (kept - 1) / max(1, grown - 1)
+    return places
+
+
 @cache
 def _bilinear(size: int, knots: int) -> Array:
     """Weights ``(size, knots)`` that interpolate between evenly spaced knots."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from tta.corruptions import Corruption
 from tta.corruptions._draws import Draws
-from tta.corruptions._planes import convolve, fold, gaussian, streak
+from tta.corruptions._planes import convolve, fold, gaussian, middle, streak
 from tta.records import Array
 
 
@@ -122,10 +122,7 @@ def zoom_blur(x: Array, zoom: tuple[float, float], draws: Draws) -> Array:
 @cache
 def _zoomed(size: int, factor: float) -> tuple[Array, Array, Array]:
     """Two neighbours and the weight of the second, at each place of the enlarged middle."""
-    kept = int(np.ceil(size / factor))
-    first, grown = (size - kept) // 2, round(kept * factor)
-    trim = (grown - size) // 2
-    place = first + (np.arange(size) + trim) * (kept - 1) / max(1, grown - 1)
+    place = middle(size, factor)
     below = np.floor(place).astype(int)
     return below, np.minimum(below + 1, size - 1), (place - below).astype(np.float32)
 

@@ -15,7 +15,6 @@ from tta.corruptions._planes import gaussian, sample
 from tta.records import Array
 
 _DIRT = np.array([0.30, 0.27, 0.22], np.float32)
-_MOST_SPECKS = 40
 _SETTLE_S = 20.0  # seconds in which a lens creeps out of focus
 
 
@@ -35,24 +34,38 @@ def lens_dirt(x: Array, specks: Array, draws: Draws) -> Array:
     return dirty
 
 
-@lru_cache(maxsize=64)
 def _dirt(seed: int, height: int, width: int, specks: float) -> Array:
-    """How much of the light the specks hold off, ``(H, W)``."""
-    rng = np.random.default_rng([seed, 11])
-    drawn = rng.uniform(size=(_MOST_SPECKS, 6))
-    rows, columns = np.arange(height)[:, None] / height, np.arange(width) / width
-    clear = np.ones((height, width))
-    for k, (row, column, size, shape, turn, density) in enumerate(drawn):
-        opacity = min(1.0, specks - k)
-        if opacity <= 0:
-            break
-        radius = 0.03 + 0.12 * size**2
-        down, right = rows - row, columns - column
-        cos, sin = np.cos(np.pi * turn), np.sin(np.pi * turn)
-        along, across = down * cos + right * sin, (right * cos - down * sin) * (1 + shape)
-        away = np.sqrt(along**2 + across**2) / radius
-        clear *= 1 - opacity * (0.55 + 0.4 * density) / (1 + np.exp(7 * (away - 1)))
-    return (1 - clear).astype(np.float32)
+    """How much of the light the specks hold off, ``(H, W)``; the last one may be there in part."""
+    whole = int(specks)
+    through = _through(seed, height, width, whole)
+    if specks > whole:
+        through = through * (1 - np.float32(specks - whole) * _speck(seed, height, width, whole))
+    values: Array = 1 - through
+    return values
+
+
+@lru_cache(maxsize=48)
+def _through(seed: int, height: int, width: int, specks: int) -> Array:
+    """How much of the light goes through the first specks."""
+    if not specks:
+        return np.ones((height, width), np.float32)
+    before = _through(seed, height, width, specks - 1)
+    values: Array = before * (1 - _speck(seed, height, width, specks - 1))
+    return values
+
+
+@lru_cache(maxsize=48)
+def _speck(seed: int, height: int, width: int, number: int) -> Array:
+    """How much of the light one speck holds off: an ellipse with a soft edge."""
+    drawn = np.random.default_rng([seed, 11, number]).uniform(size=6)
+    row, column, size, shape, turn, density = drawn.tolist()
+    down = np.arange(height, dtype=np.float32)[:, None] / height - row
+    right = np.arange(width, dtype=np.float32) / width - column
+    cos, sin = float(np.cos(np.pi * turn)), float(np.sin(np.pi * turn))
+    along, across = down * cos + right * sin, (right * cos - down * sin) * (1 + shape)
+    away = np.hypot(along, across) / (0.03 + 0.12 * size**2)
+    values: Array = (0.55 + 0.4 * density) / (1 + np.exp(np.minimum(7 * (away - 1), 50)))
+    return values
 
 
 def camera_moved(x: Array, amount: Array, draws: Draws) -> Array:

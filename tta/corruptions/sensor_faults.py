@@ -132,7 +132,9 @@ CORRUPTIONS = {
     "sensor_dropout": Corruption(
         sensor_dropout, small=(0.01, 0.05, 0.1, 0.2, 0.4), kind="sensor", none=0
     ),
-    "stuck_value": Corruption(stuck_value, small=(0.1, 0.2, 0.35, 0.5, 0.7), kind="sensor", none=0),
+    "stuck_value": Corruption(
+        stuck_value, small=(0.15, 0.3, 0.5, 0.65, 0.85), kind="sensor", none=0
+    ),
     "sampling_rate": Corruption(
         sampling_rate,
         small=(0.95, 0.9, 0.8, 0.65, 0.5),

@@ -12,12 +12,12 @@ import numpy as np
 from tta.corruptions import Corruption
 from tta.corruptions._draws import Draws
 from tta.corruptions._frost import frost_texture
-from tta.corruptions._planes import gaussian, pad, sample, streak
+from tta.corruptions._planes import gaussian, middle, pad, sample, streak
 from tta.corruptions.blur import streak_weights
 from tta.records import Array
 
 _GRAY = np.array([0.299, 0.587, 0.114], np.float32)  # luma of ITU-R BT.601
-_WATER = np.array([238, 238, 175], np.float32) / 255
+_WATER = np.array([175, 238, 238], np.float32) / 255
 _MUD = np.array([63, 42, 20], np.float32) / 255
 
 
@@ -118,12 +118,10 @@ def snow(x: Array, fall: tuple[float, ...], draws: Draws) -> Array:
     mean, sigma, size, threshold, radius, blur, own = fall
     n, _, height, width = x.shape
     noise = np.float32(mean) + np.float32(sigma) * draws.normal(1, height, width)
-    rows, columns = (_middle(s, size) for s in (height, width))
-    grid = (
-        np.broadcast_to(rows[:, None], (n, height, width)),
-        np.broadcast_to(columns, (n, height, width)),
-    )
-    flakes = sample(noise, *grid, "nearest")
+    shape = (n, height, width)
+    rows = np.broadcast_to(middle(height, size)[:, None], shape)
+    columns = np.broadcast_to(middle(width, size), shape)
+    flakes = sample(noise, rows, columns, "nearest")
     flakes[flakes < threshold] = 0
     flakes = np.floor(flakes.clip(0, 1) * 255) / np.float32(255)
     angles = np.pi / 2 * (draws.uniform(1)[:, 0] - np.float32(1.5))
@@ -132,15 +130,6 @@ def snow(x: Array, fall: tuple[float, ...], draws: Draws) -> Array:
     white = np.float32(own) * x + np.float32(1 - own) * pale
     snowy: Array = white + layer + layer[:, :, ::-1, ::-1]
     return snowy
-
-
-def _middle(size: int, factor: float) -> Array:
-    """Places, in a row of pixels, whose values make its middle enlarged by the factor."""
-    kept = int(np.ceil(size / factor))
-    grown = round(kept * factor)
-    trim = (grown - size) // 2
-    places = (size - kept) // 2 + (np.arange(size) + trim) * (kept - 1) / max(1, grown - 1)
-    return places.astype(np.float32)
 
 
 def brightness(x: Array, more: float, draws: Draws) -> Array:

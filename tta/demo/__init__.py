@@ -1,1 +1,1 @@
-"""The demo's data, a slice of the Fashion-MNIST test set (see NOTICE), and its shifts."""
+"""The demo's data, a slice of the Fashion-MNIST test set (see NOTICE), and its stream."""

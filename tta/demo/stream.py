@@ -9,7 +9,7 @@ from types import TracebackType
 
 import numpy as np
 
-from tta.demo.shifts import shift
+from tta.corruptions import corrupt
 from tta.records import Frame
 
 FPS = 30.0
@@ -17,16 +17,16 @@ FPS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One stretch of the stream: its name, the shift (empty for none) and its severity."""
+    """One stretch of the stream: its name, the corruption (empty for none) and its severity."""
 
     name: str
-    shift: str = ""
+    corruption: str = ""
     severity: int = 0
 
 
 SEGMENTS = (
     Segment("clean"),
-    Segment("noise", "noise", 5),
+    Segment("noise", "gaussian_noise", 5),
     Segment("fog", "fog", 2),
     Segment("contrast", "contrast", 2),
     Segment("clean again"),
@@ -37,7 +37,7 @@ class DemoStream:
     """Fashion-MNIST test images, each segment all of them in an order of its own.
 
     Args:
-        seed: of the orders and of the shifts.
+        seed: of the orders and of the corruptions.
         frames: frames a segment, at most the number of images shipped (2,000).
         segments: what happens.
     """
@@ -72,8 +72,8 @@ class DemoStream:
         for k, segment in enumerate(self.segments):
             order = rng.permutation(len(self._images))[: self.frames]
             images = self._images[order]
-            if segment.shift:
-                images = shift(segment.shift, images, segment.severity, rng)
+            if segment.corruption:
+                images = corrupt(images, segment.corruption, segment.severity, rng)
             for i, (image, label) in enumerate(zip(images, self._labels[order])):
                 seq = k * self.frames + i
                 meta = {"label": int(label), "segment": k}

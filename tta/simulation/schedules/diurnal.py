@@ -61,11 +61,11 @@ class Diurnal:
         rate: Array = 0.1 + 0.9 * self.daylight(t_s)
         return rate
 
-    def label_weights(self, t_s: Array, classes: int) -> Array:
-        """Relative frequency of each class, ``(n, K)``, of which the largest is below 1."""
-        phase = self.hours(t_s)[:, None] / 24 - np.arange(classes) / classes
-        weights: Array = np.exp(0.7 * (np.cos(2 * np.pi * phase) - 1))
-        return weights
+    def frequency(self, t_s: Array, label: Array, classes: int) -> Array:
+        """How frequent a class is, compared with itself at its best hour."""
+        phase = self.hours(t_s) / 24 - label / classes
+        values: Array = np.exp(0.7 * (np.cos(2 * np.pi * phase) - 1))
+        return values
 
     def ambient(
         self, readings: Array, t_s: Array, seed: int, numbers: Array, scale: Array | None = None
@@ -73,7 +73,8 @@ class Diurnal:
         """Readings in the light of their hour.
 
         Args:
-            readings: images ``(N, H, W)`` or ``(N, H, W, C)`` uint8, or samples ``(N, C)``.
+            readings: images ``(N, H, W)`` or ``(N, H, W, C)`` uint8, samples ``(N, C)`` or windows
+                ``(N, C, T)``.
             t_s: ``(N,)`` stream time.
             seed: of the noise.
             numbers: ``(N,)`` number of each reading in the stream.
@@ -85,7 +86,8 @@ class Diurnal:
             generator = np.random.Generator(np.random.SFC64([seed, number, 2]))
             generator.standard_normal(dtype=np.float32, out=row)
         if scale is not None:
-            sensed = readings * (0.9 + 0.1 * day) + 0.15 * (1 - day) * scale * noise
+            spread = scale.reshape(-1, *[1] * (readings.ndim - 2))
+            sensed = readings * (0.9 + 0.1 * day) + 0.15 * (1 - day) * spread * noise
             values: Array = sensed.astype(readings.dtype)
             return values
         gain = 0.55 + 0.45 * day
@@ -109,7 +111,6 @@ class Diurnal:
         """
         new = rng.random(len(t_s)) < self.event_rate(t_s)
         classes = 1 if labels is None else int(labels.max()) + 1
-        weights = self.label_weights(t_s, classes)
         arranged = np.empty(len(t_s), int)
         at = 0
         for k in range(len(t_s)):
@@ -119,7 +120,9 @@ class Diurnal:
             for _ in range(100):  # a rare class is let in at last
                 item = items[at % len(items)]
                 at += 1
-                if labels is None or rng.random() < weights[k, labels[item]]:
+                if labels is None:
+                    break
+                if rng.random() < self.frequency(t_s[k], labels[item], classes):
                     break
             arranged[k] = item
         return arranged
