@@ -104,7 +104,7 @@ def calibration_notes(bundle: Bundle) -> list[str]:
     """What calibration found out for drift detection, and what it had to assume."""
     known = bundle.calibration()
     if "drift.rho" not in known:
-        return ["drift detection is not calibrated: it needs at least 256 --samples, better 2,000"]
+        return ["shifts are not detected: that needs at least 256 --samples, better 2,000"]
     frames, rate = float(known["drift.frames"][0]), float(known["drift.budget"][0])
     fps = float(known["drift.fps"][0])
     if "drift.ordered" in known:

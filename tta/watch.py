@@ -132,7 +132,7 @@ class Watch:
                 "false-alarm budget does not hold for it"
             )
         frames = float(self.calibration["drift.frames"][0])
-        if frames * self.rate < 1:
+        if self.policy.budget and frames * self.rate < 1:
             self._note(
                 f"{frames:.0f} calibration frames are fewer than one alarm in {1 / self.rate:,.0f} "
                 "frames needs, so thresholds are extrapolated and wider"

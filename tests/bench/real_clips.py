@@ -38,7 +38,7 @@ def main() -> None:
         frames = read(path)
         rng = np.random.default_rng(0)
         height, width = frames.shape[1:]
-        for camera in range(given.cameras):
+        for _ in range(given.cameras):
             y, x = (
                 int(rng.integers(16, height - SIDE - 16)),
                 int(rng.integers(16, width - SIDE - 16)),

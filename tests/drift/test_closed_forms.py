@@ -92,7 +92,7 @@ def test_mmd_grows_with_a_shift_and_is_small_without(rng):
 
 
 def test_mmd_of_two_gaussians(rng):
-    """E k over N(0,I), N(δ,I): h^d (h²+2)^(-d/2) exp(-‖δ‖²/(2(h²+2))); 64 waves know it to about their noise."""
+    """E k over N(0,I), N(δ,I): h^d (h²+2)^(-d/2) exp(-‖δ‖²/(2(h²+2)))."""
     d, delta = 3, 1.0
     source = rng.standard_normal((4000, d))
     stored = Mmd.reference(view(source), None)
@@ -136,7 +136,7 @@ def test_estimated_error_is_right_on_the_source_by_construction(rng):
 
 
 def test_estimated_error_of_a_calibrated_model_follows_its_confidence(rng):
-    """Labels drawn from the model's own probabilities, then from flatter ones: nearer than the source's error."""
+    """Labels drawn from its own probabilities: under flatter ones, nearer than the source error."""
 
     def drawn(scale, n=6000):
         v = view(logits=scale * rng.standard_normal((n, 4)))

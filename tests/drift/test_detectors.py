@@ -38,7 +38,7 @@ def test_cusum_is_the_largest_sum_of_a_tail():
 
 
 def test_cusum_average_run_length():
-    """Siegmund's approximation: (e^{2kb} - 2kb - 1)/(2k²) with b = h + 1.166, one side; two sides halve it."""
+    """Siegmund's approximation: (e^{2kb} - 2kb - 1)/(2k²) with b = h + 1.166; two sides halve it."""
     k, h = 0.5, 4.0
     b = h + 1.166
     expected = (math.exp(2 * k * b) - 2 * k * b - 1) / (2 * k * k) / 2
