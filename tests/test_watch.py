@@ -6,10 +6,10 @@ from importlib.resources import files
 
 import numpy as np
 import pytest
-from tta.demo.shifts import shift
 
 from tta.budget import Budget
 from tta.bundle import Bundle
+from tta.corruptions import corrupt
 from tta.errors import NotFoundError, TtaError
 from tta.export.drift_calibration import look_at
 from tta.gauge import BLOCK, Gauge, at
@@ -79,7 +79,7 @@ def clean(stream, images):
 
 @pytest.fixture(scope="module")
 def noisy(stream, images):
-    return stream.know(shift("noise", images[:400], 5, np.random.default_rng(0)))
+    return stream.know(corrupt(images[:400], "gaussian_noise", 5, 0))
 
 
 def iid(rng, n=1000, length=4096):
@@ -202,7 +202,7 @@ def test_a_detector_of_another_library_plugs_in_and_is_said_to_be_uncalibrated(
 
 def noisy_hard(_):
     with np.load(files("tta.demo") / "fashion_test.npz") as data:
-        return shift("contrast", data["images"][:200], 5, np.random.default_rng(0))
+        return corrupt(data["images"][:200], "contrast", 5, 0)
 
 
 def test_a_bundle_without_calibration_is_not_watched(stream, clean, rng):
@@ -234,3 +234,22 @@ def test_a_gauge_says_since_when(stream):
     for z in [0.0] * 30 + [1.5] * 12:
         gauge.feed(float(location + z * scale))
     assert gauge.since() == 12 and gauge.crossed and gauge.share > 1
+
+
+def test_a_great_shift_is_judged_though_its_scores_jump(stream, clean, rng):
+    """Far from the source, scores vary by many source deviations; that is no further shift."""
+    monitor = stream.monitor()
+    show(monitor, clean, iid(rng, length=2048))
+    found = show(monitor, stream.know(noisy_hard(clean)), iid(rng, 200, 1024))
+    assert [s.verdict for s in found][:2] == ["detected", "alarm"]
+
+
+def test_a_shift_while_a_false_alarm_settles_is_detected_at_once(stream, clean, noisy, rng):
+    monitor = stream.monitor()
+    show(monitor, clean, iid(rng, length=2048))
+    monitor.watch.gauges["entropy"].crossed = True  # a false alarm
+    before = show(monitor, clean, iid(rng, length=5 * BLOCK))
+    assert [s.verdict for s in before] == ["detected"]
+    found = show(monitor, noisy, iid(rng, 400, 1536))
+    assert [s.verdict for s in found][:2] == ["detected", "alarm"]
+    assert found[0].frame <= 2048 + 5 * BLOCK + 2 * BLOCK

@@ -117,11 +117,9 @@ class Gauge:
         return found
 
     def jumped(self, far: float) -> bool:
-        """Whether the newest two values since the last ``collect`` are that many deviations apart."""
-        if len(self.values) < 2:
-            return False
-        apart = abs(self.standardised(self.values[-1]) - self.standardised(self.values[-2]))
-        return apart > far * self.spread
+        """Whether the newest value is that far from its domain, and none since ``collect`` half so."""
+        away = [abs(self.standardised(v) - self.offset) / self.spread for v in self.values]
+        return len(away) > 1 and away[-1] > far and max(away[:-1]) < far / 2
 
     def since(self) -> int:
         """Values ago at which the score most likely left its place.

@@ -196,10 +196,11 @@ class Monitor:
             (share for n, t in self._thresholds.items() if (share := scores[n] / t) == share),
             default=0.0,
         )
-        domain = self.watch.domain
-        if worst > 1 or domain.harmful:
+        watch = self.watch
+        away = watch.domain if not watch.settling else watch.bank.source  # it left, none knows where to
+        if worst > 1 or away.harmful:
             return "drift"
-        return "warn" if worst > WARN or domain.number else "ok"
+        return "warn" if worst > WARN or away.number else "ok"
 
     def reset(self) -> None:
         """Forget the stream."""

@@ -33,7 +33,7 @@ HARM = 0.02  # rise of the estimated error from which a new domain is an alarm
 SURE = 0.8  # posterior share beyond it
 CERTAIN = 0.99  # share from which a known domain is another
 FAR = 12.0  # deviations beyond which a domain is an alarm whatever its estimated error
-JUMP = 8.0  # deviations between two values that are another shift, while one settles
+JUMP = 8.0  # deviations that are another shift, where one settles that is hardly any
 PATIENCE = 8  # new domains in a row after which a stream counts as staying away from all
 WARM_UP = 1024  # frames, more of a correlated stream:
 WORTH = 64  # independent frames that a warm-up should be worth
@@ -187,6 +187,11 @@ class Watch:
             "detected", self.frames, onset, near, dict(self._layers), rarity, domain=-1
         )
         return self._detected
+
+    @property
+    def settling(self) -> bool:
+        """Whether a shift was detected that has no verdict yet."""
+        return self._settling > 0
 
     def _settle_blocks(self) -> int:
         return min(MOST_SETTLE, math.ceil(SETTLE * math.sqrt(inflation(self._rho, SETTLE * BLOCK))))

@@ -17,7 +17,7 @@ import numpy as np
 
 from tests.bench.source_frames import BATCH, Bench, table, watch
 from tta.budget import Budget
-from tta.export import calibrate
+from tta.export import calibrate, drift_calibration
 from tta.export.drift_calibration import DriftOptions, calibrate_drift
 from tta.monitor import Monitor
 from tta.watch import AlarmPolicy
@@ -30,8 +30,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("clips", nargs="+", type=Path)
     parser.add_argument("--cameras", type=int, default=8)
+    parser.add_argument("--blocks", type=int, default=3072, help="simulated a correlation")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
+    drift_calibration.MOST_BLOCKS = given.blocks
     bench = Bench()
     rows = []
     for path in given.clips:
