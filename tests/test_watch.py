@@ -115,6 +115,8 @@ def test_a_shift_is_detected_judged_and_recalled(stream, clean, noisy, rng):
     assert detected.rarity_frames > 5000
     low, middle, high = alarm.error
     assert low < middle < high and middle > 0.1 and alarm.domain == 1
+    assert all(a <= alarm.signature[n] <= b for n, (a, b) in alarm.intervals.items())
+    assert set(alarm.intervals) == set(alarm.signature) >= {"mahalanobis", "statistics_kl@16"}
     assert monitor.report().level == "drift"
     back = show(monitor, clean, iid(rng, length=2048))
     assert ("recall", 0) in [(s.verdict, s.domain) for s in back]

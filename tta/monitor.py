@@ -197,7 +197,9 @@ class Monitor:
             default=0.0,
         )
         watch = self.watch
-        away = watch.domain if not watch.settling else watch.bank.source  # it left, none knows where to
+        away = (
+            watch.domain if not watch.settling else watch.bank.source
+        )  # it left, none knows where to
         if worst > 1 or away.harmful:
             return "drift"
         return "warn" if worst > WARN or away.number else "ok"

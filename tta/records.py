@@ -279,6 +279,7 @@ class Shift:
         kind: ``covariate``, ``label_mix``, ``sensor_fault``, ``camera_moved``, ``lens_dirt`` or ``unknown``.
         kind_share: probability of that kind among all, nan where there was no classifier.
         signature: where the stream lies in each score, in source deviations.
+        intervals: 90 % intervals of the signature.
     """
 
     verdict: Literal["detected", "recall", "learn", "alarm"]
@@ -292,6 +293,7 @@ class Shift:
     kind: str = "unknown"
     kind_share: float = float("nan")
     signature: Mapping[str, float] = field(default_factory=dict)
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -275,6 +275,7 @@ class Watch:
             kind_share=sure,
             layers=dict(self._layers),
             signature=signature,
+            intervals={n: interval(np.array(v)) for n, v in values.items()},
         )
 
     def _estimated(self) -> tuple[float, float, float] | None:

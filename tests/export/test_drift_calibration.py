@@ -21,6 +21,7 @@ from tta.export.drift_calibration import (
 from tta.export.kind_calibration import preprocessed, raw_images
 from tta.monitor import Monitor
 from tta.runtime.session import AdaptSession
+from tta.tails import fit
 from tta.watch import AlarmPolicy
 
 
@@ -124,6 +125,13 @@ def test_notes_say_what_was_assumed_and_what_is_missing(known):
     bare = {k: v for k, v in known.items() if "estimated_error" not in k}
     assert "no labels" in " ".join(calibration_notes(Fake(bare)))
     assert "at least 256" in " ".join(calibration_notes(Fake({})))
+
+
+@pytest.mark.parametrize("detector", ("cusum", "page_hinkley", "adwin", "kswin"))
+def test_every_detector_leaves_a_trace_that_a_tail_fits(detector, rng):
+    statistic = trace(detector, rng.standard_normal((2, 400)))
+    tail = fit(statistic.ravel())
+    assert np.isfinite(statistic).all() and tail.threshold(1e-4) > np.median(statistic)
 
 
 def test_what_does_not_fit_is_refused(bundle, session, data):
