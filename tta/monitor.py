@@ -179,6 +179,11 @@ class Monitor:
                 self._scores[name] = metric.score()
         self._last = None
 
+    @property
+    def scores(self) -> Mapping[str, float]:
+        """Latest value of each metric; nan before there is one."""
+        return self._scores
+
     def report(self, decision: Decision | None = None) -> DriftReport:
         """Scores and level now; a shift is reported once."""
         last = self._last

@@ -194,10 +194,13 @@ class Watch:
         return self._settling > 0
 
     def _settle_blocks(self) -> int:
-        return min(MOST_SETTLE, math.ceil(SETTLE * math.sqrt(inflation(self._rho, SETTLE * BLOCK))))
+        return min(
+            MOST_SETTLE, math.ceil(SETTLE * math.sqrt(inflation(self.correlation, SETTLE * BLOCK)))
+        )
 
     @property
-    def _rho(self) -> float:
+    def correlation(self) -> float:
+        """Correlation of neighbouring frames that thresholds hold for."""
         return float(self.calibration["drift.rho"][-1]) if self.rho is None else self.rho
 
     def _collect(self) -> dict[str, list[float]]:
@@ -205,7 +208,9 @@ class Watch:
 
     def _error_of(self, updates: int, frames: int) -> float:
         """Standard error of a mean of standardised values."""
-        many = inflation(self._rho, updates * frames) / (updates * inflation(self._rho, frames))
+        many = inflation(self.correlation, updates * frames) / (
+            updates * inflation(self.correlation, frames)
+        )
         return 1.25 * math.sqrt(min(1.0, many))  # moving averages add to the correlation
 
     def _share_wrong(self, view: View) -> float:
@@ -309,7 +314,7 @@ class Watch:
             return
         series = np.concatenate(self._series)
         series = series[:, np.isfinite(series).all(0)]
-        found = estimate(series) if series.size else self._rho
+        found = estimate(series) if series.size else self.correlation
         longest = LONGEST * self.policy.warm_up
         if effective_size(len(series), found) < WORTH and self.frames < longest:
             self._warming = min(2 * self._warming, longest)

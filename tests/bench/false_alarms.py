@@ -72,7 +72,7 @@ def main() -> None:
                 "detections": run.count("detected"),
                 "learned": run.count("learn"),
                 "alarms": run.count("alarm"),
-                "rho_found": float(monitor.watch._rho),
+                "rho_found": monitor.watch.correlation,
                 "seconds": time.perf_counter() - start,
                 "notes": run.notes,
                 "metrics": _counts(run.shifts),

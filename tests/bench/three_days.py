@@ -102,7 +102,7 @@ def follow(bench: Bench, source: SimSource, policy: AlarmPolicy) -> tuple[Run, l
             answer = prediction(bench.bundle, {k: v[i] for k, v in step.outputs.items()}, 0.0)
             monitor.observe(answer, x)
             wrong.append(answer.label != label)
-            estimates.append(monitor._scores["estimated_error"])
+            estimates.append(monitor.scores["estimated_error"])
         monitor.observe_step(step)
         report = monitor.report()
         if report.shift is not None:

@@ -74,7 +74,7 @@ def test_it_goes_on_from_its_dict_as_if_nothing_had_been(name):
     assert again.to_dict() == whole.to_dict()
     rest = detections(again, values[290:])
     assert [*first, *[k + 290 for k in rest]] == detections(strict(name), values)
-    assert whole.to_dict() == stored or json.loads(json.dumps(whole.to_dict())) == stored
+    assert json.loads(json.dumps(whole.to_dict())) == stored  # and it is no view of the first
 
 
 @pytest.mark.parametrize("name", NAMES)
