@@ -74,7 +74,7 @@ def jensen_shannon(p: Array, q: Array) -> float:
     """Jensen-Shannon distance of two distributions ``(K,)``, base 2.
 
     >>> import numpy as np
-    >>> jensen_shannon(np.array([1.0, 0.0]), np.array([0.0, 1.0]))
+    >>> round(jensen_shannon(np.array([1.0, 0.0]), np.array([0.0, 1.0])), 6)
     1.0
     """
     both = np.array([p, q])
