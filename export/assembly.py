@@ -26,7 +26,9 @@ from tta.export import calibrate
 from tta.export.canonical import canonical
 from tta.export.choice import Layers
 from tta.export.coupling import batch_coupled
+from tta.export.drift_calibration import DriftOptions, calibrate_drift
 from tta.export.infer_graph import infer_graph
+from tta.export.kind_calibration import calibrate_kinds
 from tta.export.lift import Lifted, lift, zero_gradient
 from tta.export.operators import dims
 from tta.export.optimize.auto_layers import Candidate, weigh
@@ -82,6 +84,8 @@ def to_bundle(
     output_names: Sequence[str] | None = None,
     overwrite: bool = False,
     ep: Mapping[str, str] | None = None,
+    targets: Array | None = None,
+    drift: DriftOptions | None = None,
 ) -> Exported:
     """Export a torch model as a bundle that adapts.
 
@@ -107,6 +111,9 @@ def to_bundle(
         output_names: names of the outputs; default ``logits``, ``output_1``, ...
         overwrite: replace an existing bundle.
         ep: how slots reach each execution provider, see ``profile_graphs``; default ``{"cpu": "refold"}``.
+        targets: labels ``(N,)`` or regression targets ``(N, p)`` of the samples, for the error that a device
+            estimates without labels.
+        drift: false-alarm budget, ordered clips and correlation that drift detection is calibrated for.
 
     Raises:
         ExportError: the model cannot be exported, or disagrees with what was exported; nothing is
@@ -193,7 +200,7 @@ def to_bundle(
         draft = Bundle(_seal(folder, manifest).parent)
         checks = verify(model, lifted, draft, data, functions, constant_statistics)
         check_profiles(draft, data[:2])
-        manifest = _calibrated(draft, manifest, data, samples is not None)
+        manifest = _calibrated(draft, manifest, data, samples is not None, targets, drift)
         _seal(folder, manifest)
         costs = measure(Bundle(folder), data[:1])
         if target.exists():
@@ -219,7 +226,14 @@ def _seal(folder: Path, manifest: Manifest) -> Path:
     return folder / "manifest.json"
 
 
-def _calibrated(bundle: Bundle, manifest: Manifest, data: Array, given: bool) -> Manifest:
+def _calibrated(
+    bundle: Bundle,
+    manifest: Manifest,
+    data: Array,
+    given: bool,
+    targets: Array | None,
+    drift: DriftOptions | None,
+) -> Manifest:
     """Run calibration, write its file, and put its figures in the manifest."""
     session = AdaptSession(bundle)
     found = calibrate.running_statistics(bundle)
@@ -227,6 +241,9 @@ def _calibrated(bundle: Bundle, manifest: Manifest, data: Array, given: bool) ->
     if given:
         found |= calibrate.statistics(bundle, session, data)
         limits = calibrate.thresholds(bundle, session, data, found)
+        found |= calibrate_drift(bundle, session, data, found, targets, drift)
+        if drift is not None and drift.kinds:
+            found |= calibrate_kinds(bundle, session, data, found, targets)
     defaults: dict[str, Mapping[str, Any]] = {}
     if "step/nhl" in manifest.provides:
         defaults["nhl"] = {"t_invert": dict(calibrate.temperatures(bundle, session, data))}

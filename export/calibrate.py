@@ -15,6 +15,7 @@ CHUNK = 64
 BATCHES = (8, 16, 32, 64)
 MIN_BATCHES = 4
 MARGIN = 1.5
+ONE_IN = 32  # batches: a share, for a largest value would grow with the number of samples
 SIGMAS = 5.0
 BISECTIONS = 16  # of seven decades: to 0.01 %
 WINNER = 0.7  # mean largest soft winner-take-all share that the temperature is set to
@@ -69,9 +70,10 @@ def thresholds(
 ) -> dict[str, float]:
     """How far source data itself strays: what a drift score must exceed to mean drift.
 
-    ``statistics_kl@B``: the largest distance of a batch of B source frames from the source statistics,
-    with a margin; absent where the samples make fewer than ``MIN_BATCHES`` batches. ``entropy``: the mean
-    over the samples plus ``SIGMAS`` deviations of its moving average.
+    ``statistics_kl@B``: the distance from the source statistics that one batch in ``ONE_IN`` of B source
+    frames exceeds (of fewer batches, the largest), with a margin; absent where the samples make fewer than
+    ``MIN_BATCHES`` batches. ``entropy``: the mean over the samples plus ``SIGMAS`` deviations of its moving
+    average.
     """
     found: dict[str, float] = {}
     for size in BATCHES:
@@ -84,7 +86,8 @@ def thresholds(
             step = session.run("batch", batch, bundle.source_slots, alpha=0.0)
             scores.append(float(np.mean(list(distance(step.moments, source).values()) or [np.nan])))
         if np.isfinite(scores).all():
-            found[f"statistics_kl@{size}"] = float(f"{MARGIN * max(scores):.4g}")
+            high = sorted(scores)[count - count // ONE_IN - 1 if count > ONE_IN else -1]
+            found[f"statistics_kl@{size}"] = float(f"{MARGIN * high:.4g}")
     entropy = source.get("entropy")
     if entropy is not None and len(entropy) >= MIN_BATCHES * BATCHES[0]:
         averaged = entropy.std() * np.sqrt(0.05 / (2 - 0.05))

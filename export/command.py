@@ -11,13 +11,18 @@ import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tta.autocorrelation import effective_size, from_time
 from tta.errors import ExportError, MissingExtraError
 from tta.records import Array
 from tta.terminal import Terminal
+
+if TYPE_CHECKING:
+    from tta.bundle import Bundle
+    from tta.export.drift_calibration import DriftOptions
 
 
 def export_command(given: argparse.Namespace) -> None:
@@ -37,6 +42,9 @@ def export_command(given: argparse.Namespace) -> None:
     model, example, options = _made(given.factory)
     if given.samples:
         options["samples"] = _samples(given.samples)
+        targets = _targets(given.samples)
+        if targets is not None:
+            options["targets"] = targets
     if given.labels:
         options["labels"] = _labels(given.labels)
     if given.preprocess:
@@ -57,6 +65,7 @@ def export_command(given: argparse.Namespace) -> None:
         options["objectives"] = given.objectives.split(",")
     if given.ep:
         options["ep"] = profiles(given.ep)
+    options.setdefault("drift", _drift(given, options.get("samples")))
     options["overwrite"] = given.overwrite or options.get("overwrite", False)
     known = inspect.signature(to_bundle).parameters
     if unknown := sorted(options.keys() - known.keys()):
@@ -99,10 +108,49 @@ def export_command(given: argparse.Namespace) -> None:
             "model was trained otherwise (mean and std, say), pass --preprocess FILE, or none for "
             "frames that are ready samples"
         )
+    for line in calibration_notes(exported.bundle):
+        terminal.say(line)
     if not exported.bundle.manifest.thresholds:
         terminal.say(
             "not calibrated: without --samples drift has no threshold, so the governor adapts always"
         )
+
+
+def calibration_notes(bundle: Bundle) -> list[str]:
+    """What calibration found out for drift detection, and what it had to assume."""
+    known = bundle.calibration()
+    if "drift.rho" not in known:
+        return ["shifts are not detected: that needs at least 256 --samples, better 2,000"]
+    frames, rate = float(known["drift.frames"][0]), float(known["drift.budget"][0])
+    fps = float(known["drift.fps"][0])
+    if "drift.ordered" in known:
+        rho, whence = float(known["drift.rho"][-1]), "measured on the ordered samples"
+    else:
+        rho = from_time(float(known["drift.correlation_s"][0]), fps)
+        whence = (
+            f"assumed from a correlation time of {float(known['drift.correlation_s'][0]):g} s, since the "
+            "samples are not ordered; a device measures its own while it warms up"
+        )
+    notes = [
+        f"drift detection: at most one false alarm in {1 / rate:,.0f} frames over all scores; "
+        f"neighbouring frames correlate with {rho:.3f}, {whence}",
+        f"{frames:.0f} calibration frames, worth {effective_size(frames, rho):.0f} independent ones "
+        "in a stream",
+    ]
+    if frames * rate < 1:
+        notes.append("fewer frames than the budget needs, so thresholds are extrapolated and wider")
+    if "drift.kinds.confusion" in known:
+        confusion = known["drift.kinds.confusion"]
+        named = confusion[:, :-1]
+        notes.append(
+            f"kinds of shifts on held-out faults: {100 * named.sum() / confusion.sum():.0f} % named, of them "
+            f"{100 * named.trace() / max(named.sum(), 1):.0f} % rightly"
+        )
+    if "drift.estimated_error.error" not in known:
+        notes.append(
+            "no labels beside the samples, so no error is estimated and every new domain is an alarm"
+        )
+    return notes
 
 
 def likely_preprocess(shape: tuple[int, ...]) -> dict[str, Any]:
@@ -176,6 +224,32 @@ def _samples(path: str) -> Array:
             return found
     except (OSError, ValueError, EOFError, IndexError, zipfile.BadZipFile) as error:
         raise ExportError(f"samples cannot be read from {path}: {error}") from error
+
+
+def _targets(path: str) -> Array | None:
+    """Labels or regression targets beside the samples, None where there are none."""
+    if not zipfile.is_zipfile(path):
+        return None
+    with np.load(path, allow_pickle=False) as data:
+        for name in ("targets", "labels"):
+            if name in data:
+                found: Array = data[name]
+                return found
+    return None
+
+
+def _drift(given: argparse.Namespace, samples: Array | None) -> DriftOptions:
+    from tta.export.drift_calibration import DriftOptions
+
+    clips = (len(samples),) if given.ordered and samples is not None else ()
+    return DriftOptions(
+        given.false_alarms,
+        given.fps,
+        clips,
+        given.correlation_time,
+        tuple(given.detectors.split(",")),
+        given.kinds,
+    )
 
 
 def _labels(text: str) -> list[str]:

@@ -113,8 +113,8 @@ class Adapting:
                 stream.counts.dropped += stream.buffer.add(Frame(x, now_s, 0), x)
                 self._turn(stream)
             return
-        prediction = stream.answer(Frame(x, now_s, stream.counts.frames), x)
-        stream.monitor.observe(prediction)
+        stream.answer(Frame(x, now_s, stream.counts.frames), x)
+        stream.show(x)
         stream.monitor.report(self._turn(stream))
 
     def _turn(self, stream: Any) -> Any:

@@ -63,7 +63,7 @@ def advance(
             yield from adapt_and_serve(stream)
         return
     prediction = stream.answer(frame, x)
-    stream.monitor.observe(prediction)
+    stream.show(x)
     decision = when.turn(stream, frame.t_s)
     yield Result(frame, prediction, stream.monitor.report(decision), stream.name)
 
@@ -82,10 +82,10 @@ def adapt_and_serve(stream: Stream) -> Iterator[Result]:
         predictions = [stream.predict(x) for x in batch]
     else:
         decision, predictions = stream.adapt(batch)
+    stream.show_batch(batch if stream.current is stream.origin else batch[:: stream.frozen_every])
     when = getattr(stream.method, "predict_with", "pre")
     for frame, prediction in zip(frames, predictions):
         served = replace(prediction, state=stream.serving, served=f"batch-{when}")
-        stream.monitor.observe(served)
         last = decision if frame is frames[-1] else None
         yield Result(frame, served, stream.monitor.report(last), stream.name)
 
@@ -142,7 +142,8 @@ def run(
         duty: share of the time that inline adaptation may take.
         budget: the same for live sources under ``auto``, on devices without a core to spare.
         model: further options of ``Model``: ``providers``, ``profile``, ``memory_mib``, ...
-        **stream: further options of ``Stream``: ``batch``, ``governor``, ``metrics``, ``state``, ``every``.
+        **stream: further options of ``Stream``: ``batch``, ``governor``, ``metrics``, ``state``, ``every``,
+            ``alarms``.
 
     Raises:
         SourceError: a source has no frame, or cannot be read.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,8 @@ def record(result: Result) -> dict[str, Any]:
     """The result without its arrays; numbers that are not finite are None.
 
     Keys are always the same, but for ``label`` and ``label_name`` (the truth, where the source
-    knows it) and ``decision`` (where the governor took one).
+    knows it), ``decision`` (where the governor took one) and ``shift`` in ``drift`` (where one was detected,
+    or its verdict came).
     """
     frame, prediction, report = result.frame, result.prediction, result.report
     out: dict[str, Any] = {
@@ -43,6 +45,8 @@ def record(result: Result) -> dict[str, Any]:
     if report.decision is not None:  # the layers' scores change with the batches only
         out["drift"]["layers"] = report.layers
         out["decision"] = _decision(report.decision)
+    if report.shift is not None:
+        out["drift"]["shift"] = asdict(report.shift)
     plain: dict[str, Any] = _plain(out)
     return plain
 

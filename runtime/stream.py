@@ -24,6 +24,7 @@ from tta.runtime.outcome import Counts, Outcome
 from tta.runtime.preprocess import build
 from tta.runtime.sampling import KEPT, Pool
 from tta.runtime.session import InferSession
+from tta.watch import AlarmPolicy
 
 PROBE_FRAMES = 4
 PROBE_TOLERANCE = 1e-3  # of the largest output; conv with folded norms rounds differently
@@ -45,6 +46,8 @@ class Stream:
         every: learn from the statistics of every so-manieth frame only, see ``sampling``; 0 for off. The
             method needs ``observe``; a round then is on ``batch`` sampled frames.
         commit_s: rounds are at least so many seconds of stream time apart.
+        alarms: how drift is detected, and how many false alarms are tolerable.
+        frozen_every: once adapted, the frozen model sees every so-manieth frame, for the monitor.
     """
 
     model: Model
@@ -56,6 +59,8 @@ class Stream:
     state: State | None = None
     every: int = 0
     commit_s: float = 0.0
+    alarms: AlarmPolicy | None = None
+    frozen_every: int = 8
     counts: Counts = field(default_factory=Counts)
     session: InferSession = field(init=False)
     serving: str = field(init=False)
@@ -81,7 +86,12 @@ class Stream:
             if isinstance(guard, str)
             else guard
         )
-        self.monitor = Monitor(manifest, self.model.calibration, self.metrics, looked_at)
+        self.monitor = Monitor(
+            manifest, self.model.calibration, self.metrics, looked_at, self.alarms
+        )
+        self.frozen: Prediction | None = None  # the frozen model's answer, where it was served
+        self.beside: InferSession | None = None  # the frozen model's session, where another serves
+        self.viewed = 0
         self.preprocess = build(manifest.preprocess, manifest.input)
         self.buffer = FrameBuffer(looked_at)
         self.pool = Pool()
@@ -109,7 +119,8 @@ class Stream:
         return self._changed(replace(found, state=self.serving))
 
     def _changed(self, found: Prediction) -> Prediction:
-        """The answer as the method changes it, if it does."""
+        """The answer as the method changes it, if it does; the frozen model's own is kept for ``show``."""
+        self.frozen = found if self.serving == self.model.source_hash else None
         change = getattr(self.method, "predict", None)
         return change(found, self.current) if callable(change) else found
 
@@ -151,6 +162,29 @@ class Stream:
             half = self.buffer.look()
             return lambda: self.glance(half)
         return None
+
+    def show(self, x: Array) -> None:
+        """Show the monitor the frozen model's answer to the frame that was served last.
+
+        While the state is the source, it is what was served; once adapted, the frozen model sees every k-th
+        frame.
+        """
+        answer, self.frozen = self.frozen, None
+        if answer is not None:
+            self.monitor.observe(answer, x)
+            return
+        self.viewed += 1
+        if self.viewed % self.frozen_every == 0:
+            self.show_batch(x[None])
+
+    def show_batch(self, batch: Array) -> None:
+        """Show the monitor the frozen model's answers to a batch ``(n, ...)``."""
+        if self.serving == self.model.source_hash:
+            self.beside = None
+        elif self.beside is None:
+            self.beside = self.model.source
+        for x, answer in zip(batch, self._all((self.beside or self.session).run(batch))):
+            self.monitor.observe(answer, x)
 
     def glance(self, batch: Array) -> Outcome | None:
         """Look at half a batch: a stream that is back at its source need not wait for the other half."""
@@ -245,6 +279,7 @@ class Stream:
                 self.session, self.serving = outcome.served
                 self.current = outcome.state
                 self.pool.clear()
+                self.monitor.observe_state(outcome.state.slots, self.model.bundle.source_slots)
                 trim()
                 counts.commits += action == "commit"
                 counts.resets += action == "reset"
@@ -277,6 +312,7 @@ class Stream:
     def _serve(self, state: State) -> None:
         self.session, self.serving = self.model.serve(state)
         self.current = state
+        self.monitor.observe_state(state.slots, self.model.bundle.source_slots)
 
     def _probe(self, session: InferSession, batch: Array, after: Step) -> float:
         """Largest difference between a session and the batch graph, relative to the output."""

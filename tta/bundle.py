@@ -129,7 +129,9 @@ class Bundle:
         """Source statistics and figures that calibration left, by name.
 
         ``mean.<layer>`` and ``var.<layer>`` ``(C,)`` are what the norm layer's input had on source
-        data; ``features.mean`` and ``features.var`` ``(D,)`` likewise.
+        data; ``features.mean`` and ``features.var`` ``(D,)`` likewise. ``drift.<metric>.<name>`` is what a
+        drift metric must know of the source; ``drift.gauge.*`` and ``drift.tail.*`` how far its scores
+        stray on source streams of the correlations ``drift.rho``.
         """
         return self._tensors("calibration.safetensors")
 

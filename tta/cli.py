@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from tta import __version__
+from tta.alarm_arguments import add_export_arguments, add_run_arguments, policy, told
 from tta.errors import TtaError
 from tta.manifest import PROFILES
 
@@ -77,6 +78,7 @@ def _export(p: argparse.ArgumentParser) -> None:
     p.add_argument("--ep", help="how slots reach a provider, as cpu:refold,tensorrt:affine")
     p.add_argument("--overwrite", action="store_true", help="replace an existing bundle")
     p.add_argument("--checks", action="store_true", help="print every check")
+    add_export_arguments(p)
     p.set_defaults(action=export)
 
 
@@ -143,6 +145,7 @@ def _run(p: argparse.ArgumentParser) -> None:
     p.add_argument("--limit", type=_whole(1), help="frames a source at most")
     p.add_argument("--state", help="adapted state to start from")
     p.add_argument("--save-state", help="file for the state at the end")
+    add_run_arguments(p)
     p.set_defaults(action=run)
 
 
@@ -156,6 +159,7 @@ def run(given: argparse.Namespace) -> None:
     from tta.runtime.store import check_target, load_state, save_state
 
     settle_allocator()
+    alarms = policy(given)
     profile = load(given.device)
     bundle = Bundle(given.bundle)
     state = load_state(given.state, bundle) if given.state else None
@@ -180,6 +184,7 @@ def run(given: argparse.Namespace) -> None:
         state=state,
         every=given.every,
         commit_s=given.commit_s,
+        alarms=alarms,
     )
     for stream in streams:
         counts = stream.counts
@@ -197,6 +202,8 @@ def run(given: argparse.Namespace) -> None:
         ):
             if n:
                 print(f"{name}{n} {what}", file=sys.stderr)
+        for line in told(stream.monitor.watch):
+            print(f"{name}{line}", file=sys.stderr)
         if counts.unreadable:
             lost = f"{name}{counts.unreadable} readings were no frames, the last: {counts.last_unreadable}"
             print(lost, file=sys.stderr)

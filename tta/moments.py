@@ -62,3 +62,54 @@ def distance(moments: Mapping[str, Moments], reference: Mapping[str, Array]) -> 
         if known is not None:
             found[layer] = symmetric_kl((batch.mean, batch.var), known)
     return found
+
+
+class LayerDistance:
+    """``distance`` to fixed reference statistics, all channels of all layers at once: what a device repeats.
+
+    The arithmetic is done in place, so one object serves one stream.
+    """
+
+    def __init__(self, reference: Mapping[str, Array]) -> None:
+        self._reference = reference
+        self._layers: tuple[str, ...] = ()
+        self._known: tuple[str, ...] = ()
+
+    def __call__(self, moments: Mapping[str, Moments]) -> dict[str, float]:
+        """Divergence of each layer that the reference knows."""
+        layers = tuple(moments)
+        if layers != self._layers:
+            self._prepare(layers, moments)
+        if not self._known:
+            return {}
+        parts = [moments[layer] for layer in self._known]
+        both, scratch = self._both, self._scratch
+        np.concatenate([*[m.mean for m in parts], *[m.var for m in parts]], out=both)
+        d, var = both[0 : self._n], both[self._n :]
+        var += EPS
+        d -= self._mean
+        d *= d
+        np.reciprocal(var, out=scratch)
+        var += d  # v + d²
+        var *= self._inverse
+        d += self._var  # v_s + d²
+        d *= scratch
+        total = var
+        total += d
+        sums: list[float] = np.add.reduceat(total, self._starts).tolist()
+        return {k: 0.5 * s / n - 1 for k, s, n in zip(self._known, sums, self._sizes)}
+
+    def _prepare(self, layers: tuple[str, ...], moments: Mapping[str, Moments]) -> None:
+        self._layers = layers
+        pairs = {k: layer_moments(self._reference, k) for k in layers}
+        known = {k: p for k, p in pairs.items() if p and p[0].shape == moments[k].mean.shape}
+        self._known = tuple(known)
+        if not known:
+            return
+        self._mean = np.concatenate([p[0] for p in known.values()], dtype=np.float64)
+        self._var = np.concatenate([p[1] for p in known.values()], dtype=np.float64) + EPS
+        self._inverse = 1 / self._var
+        self._n = len(self._mean)
+        self._both, self._scratch = np.empty(2 * self._n), np.empty(self._n)
+        self._sizes = [p[0].size for p in known.values()]
+        self._starts = np.cumsum([0, *self._sizes[:-1]])

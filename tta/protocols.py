@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Protocol, runtime_checkable
 
 from tta.manifest import Manifest
-from tta.records import Array, DriftReport, Frame, Prediction, Result, State, Step
+from tta.records import Array, DriftReport, Frame, Prediction, Result, State, Step, View
 
 
 class Run(Protocol):
@@ -76,13 +76,19 @@ class Predictor(Protocol):
 
 
 class DriftMetric(Protocol):
-    """A drift score of a stream. Both methods are called where they have something to say."""
+    """A drift score of a stream, zero or low on source data or at least steady there.
 
-    def observe(self, prediction: Prediction) -> None:
-        """Take in one prediction."""
+    Made with ``(manifest, calibration)``. Three more members are optional: ``reference(view, targets)``, a
+    static method that gives what the metric must know of the source as arrays by name (export keeps them
+    as ``drift.<metric>.<name>``), and ``observe_state(slots, source)`` for a metric of the state in force.
+    ``distance = True`` says that the score is a distance from the source, of which only a rise is drift.
+    """
+
+    def observe(self, view: View) -> None:
+        """Take in what the frozen model said of some frames."""
 
     def observe_step(self, step: Step) -> None:
-        """Take in the statistics of one batch."""
+        """Take in the frozen model's statistics of one batch."""
 
     def score(self) -> float:
         """The score now; nan before there is one."""
@@ -95,7 +101,11 @@ class DriftMetric(Protocol):
 
 
 class Detector(Protocol):
-    """A change detector with river's interface."""
+    """A change detector with the interface of the library river, whose own detectors fit as well.
+
+    A detector that also has ``statistic`` (largest value so far of what its ``threshold`` bounds, as a
+    float) and takes ``threshold`` can be calibrated to a false-alarm budget.
+    """
 
     drift_detected: bool
 

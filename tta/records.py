@@ -220,6 +220,30 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True)
+class View:
+    """What the frozen model said of some frames, oldest first: what drift metrics look at.
+
+    Attributes:
+        features: ``(n, D)``, penultimate.
+        probabilities: ``(n, K)`` of a classifier, ``(n, 0)`` otherwise.
+        output: ``(n, ...)``, the task output.
+        entropy: ``(n,)`` in nats, nan where there are no probabilities.
+        confidence: ``(n,)``, the largest probability, nan likewise.
+        inputs: model inputs ``(m, ...)`` of some of the frames; m is 0 where none were kept.
+    """
+
+    features: Array
+    probabilities: Array
+    output: Array
+    entropy: Array
+    confidence: Array
+    inputs: Array
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """What the governor did with one adaptation step, and why.
 
@@ -239,20 +263,56 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
+class Shift:
+    """A detected shift: when, seen by what, how sure, and what was made of it.
+
+    Attributes:
+        verdict: ``detected`` at once; some blocks later ``recall`` (a known domain, the source among them),
+            ``learn`` (a new one that does no harm) or ``alarm``.
+        frame: viewed frames of the stream when this was said.
+        onset: viewed frames when the change began, as the detector saw it.
+        metrics: share of its threshold that each score reached, of those above a half.
+        layers: scores by layer.
+        rarity_frames: source frames in which such a score is expected once; nan if not calibrated.
+        domain: number of the domain, 0 the source, -1 before the verdict.
+        error: estimated error since then: low, mean, high of a 90 % interval; None if there is no estimate.
+        kind: ``covariate``, ``label_mix``, ``sensor_fault``, ``camera_moved``, ``lens_dirt`` or ``unknown``.
+        kind_share: probability of that kind among all, nan where there was no classifier.
+        signature: where the stream lies in each score, in source deviations.
+        intervals: 90 % intervals of the signature.
+    """
+
+    verdict: Literal["detected", "recall", "learn", "alarm"]
+    frame: int
+    onset: int
+    metrics: Mapping[str, float]
+    layers: Mapping[str, float]
+    rarity_frames: float
+    domain: int = -1
+    error: tuple[float, float, float] | None = None
+    kind: str = "unknown"
+    kind_share: float = float("nan")
+    signature: Mapping[str, float] = field(default_factory=dict)
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class DriftReport:
     """Drift scores of one stream at one frame.
 
     Attributes:
-        scores: latest value of each drift metric.
+        scores: latest value of each drift metric; those of frames change with blocks of frames.
         level: ``ok``, ``warn`` or ``drift``.
         layers: per-layer scores of the metrics that have them.
         decision: what the governor did at this frame, None between steps.
+        shift: what the watch detected or concluded at this frame, None at most frames.
     """
 
     scores: Mapping[str, float]
     level: Level = "ok"
     layers: Mapping[str, float] = field(default_factory=dict)
     decision: Decision | None = None
+    shift: Shift | None = None
 
 
 @dataclass(frozen=True, slots=True)

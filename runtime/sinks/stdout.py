@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tta.records import Decision, Result
+from tta.records import Decision, Result, Shift
 from tta.runtime.result_record import json_line
 
 
@@ -39,7 +39,34 @@ def human(result: Result) -> str:
         parts.append(f"{1000 * prediction.latency_s:.1f} ms")
         parts.append(report.level)
     line = "  ".join(parts) + "\n"
+    if report.shift is not None:
+        line += f"        {describe(report.shift)}\n"
     return line + _governor(report.decision) if report.decision else line
+
+
+def describe(shift: Shift) -> str:
+    """A shift in words: what, since when, by which scores and layers, how sure.
+
+    >>> describe(Shift("detected", 320, 256, {"mmd": 1.4}, {"stem": 0.2}, 8e5))
+    'drift detected, since frame 256: mmd 1.4 of its threshold; layers stem; once in 800,000 source frames'
+    """
+    if shift.verdict == "detected":
+        scores = ", ".join(
+            f"{k} {v:.1f}" for k, v in sorted(shift.metrics.items(), key=lambda i: -i[1])[:3]
+        )
+        text = f"drift detected, since frame {shift.onset}: {scores} of its threshold"
+        if shift.layers:
+            top = sorted(shift.layers, key=lambda k: -shift.layers[k])[:3]
+            text += f"; layers {', '.join(top)}"
+        rare = shift.rarity_frames
+        return text + (f"; once in {min(rare, 1e12):,.0f} source frames" if rare == rare else "")
+    home = "the source" if shift.domain == 0 else f"domain {shift.domain}"
+    words = {"recall": "known: back in", "learn": "new, harmless so far:", "alarm": "ALARM, new:"}
+    text = f"drift since frame {shift.onset} is {words[shift.verdict]} {home}"
+    if shift.error is not None:
+        low, middle, high = (100 * e for e in shift.error)
+        text += f"; estimated error {middle:.0f} % ({low:.0f} to {high:.0f})"
+    return text + (f"; kind {shift.kind}" if shift.verdict != "recall" else "")
 
 
 def _governor(decision: Decision) -> str:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 RECIPES = Path(__file__).parents[1] / "recipes"
 CHECKPOINT = RECIPES / "fashion.safetensors"
 CALIBRATION = RECIPES / "fashion_calibration.npz"
+DRIFT = RECIPES / "fashion_drift.npz"
 MEAN, STD = 0.2860, 0.3530  # of the training pixels, scaled to 0..1
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+import numpy as np
+
+from tta.drift._reference import share
 from tta.manifest import Manifest
-from tta.records import Array, Prediction, Step
+from tta.records import Array, Step, View
 
 
 class Entropy:
     """Exponentially weighted moving average of the prediction entropy, in nats.
 
-    e ← (1-λ)·e + λ·H(p), begun at the first value. λ = 0.05 averages over about 40 frames (Roberts,
-    "Control chart tests based on geometric moving averages", Technometrics 1959).
+    e ← (1-w)·e + w·mean H(p) with w = 1-(1-λ)ⁿ for n frames, begun at the first value. λ = 0.05 averages over
+    about 40 frames (Roberts, "Control chart tests based on geometric moving averages", Technometrics 1959).
     """
 
     def __init__(
@@ -22,12 +25,12 @@ class Entropy:
         self._weight = weight
         self._value = math.nan
 
-    def observe(self, prediction: Prediction) -> None:
-        """Take in one prediction."""
-        entropy = prediction.entropy
-        if math.isfinite(entropy):
-            old = entropy if math.isnan(self._value) else self._value
-            self._value = old + self._weight * (entropy - old)
+    def observe(self, view: View) -> None:
+        """Take in the frames' entropies."""
+        mean = float(np.add.reduce(view.entropy)) / len(view) if len(view) else math.nan
+        if math.isfinite(mean):
+            old = mean if math.isnan(self._value) else self._value
+            self._value = old + share(self._weight, len(view)) * (mean - old)
 
     def observe_step(self, step: Step) -> None:
         """Batch statistics say nothing of the entropy."""

@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-import numpy as np
-
 from tta.manifest import Manifest
-from tta.moments import distance
-from tta.records import Array, Prediction, Step
+from tta.moments import LayerDistance
+from tta.records import Array, Step, View
 
 
 class StatisticsKl:
@@ -21,25 +19,30 @@ class StatisticsKl:
     bundle knows no source statistics.
     """
 
-    def __init__(self, manifest: Manifest, calibration: Mapping[str, Array]) -> None:
-        self._source = calibration
-        self._layers: dict[str, float] = {}
+    distance = True
 
-    def observe(self, prediction: Prediction) -> None:
-        """Single predictions carry no layer statistics."""
+    def __init__(self, manifest: Manifest, calibration: Mapping[str, Array]) -> None:
+        self._distance = LayerDistance(calibration)
+        self._layers: Mapping[str, float] = {}
+        self._value = math.nan
+
+    def observe(self, view: View) -> None:
+        """Single frames carry no layer statistics."""
 
     def observe_step(self, step: Step) -> None:
         """Take in the moments of one batch."""
-        self._layers = distance(step.moments, self._source)
+        self._layers = self._distance(step.moments)
+        values = self._layers.values()
+        self._value = sum(values) / len(values) if values else math.nan
 
     def score(self) -> float:
         """Mean over layers."""
-        return float(np.mean(list(self._layers.values()))) if self._layers else math.nan
+        return self._value
 
     def layers(self) -> Mapping[str, float]:
         """Divergence by layer."""
-        return dict(self._layers)
+        return self._layers
 
     def reset(self) -> None:
         """Forget the stream."""
-        self._layers = {}
+        self._layers, self._value = {}, math.nan

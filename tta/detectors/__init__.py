@@ -1,0 +1,1 @@
+"""Change detectors: one detector, one file, with the interface of the library river."""

@@ -1,0 +1,1 @@
+"""Closed-form heads on the features: one head, one file."""
