@@ -79,15 +79,21 @@ def adapt_and_serve(stream: Stream) -> Iterator[Result]:
     decision = None
     short = len(batch) < stream.batch and stream.guard.mode == "auto"
     if short or len(batch) < stream.fewest:
-        predictions = [stream.predict(x) for x in batch]
+        predictions = [_seen(stream, x) for x in batch]
     else:
         decision, predictions = stream.adapt(batch)
-    stream.show_batch(batch if stream.current is stream.origin else batch[:: stream.frozen_every])
     when = getattr(stream.method, "predict_with", "pre")
     for frame, prediction in zip(frames, predictions):
         served = replace(prediction, state=stream.serving, served=f"batch-{when}")
         last = decision if frame is frames[-1] else None
         yield Result(frame, served, stream.monitor.report(last), stream.name)
+
+
+def _seen(stream: Stream, x: Array) -> Prediction:
+    """The served model's answer to one input, and a look for the monitor."""
+    prediction = stream.predict(x)
+    stream.show(x)
+    return prediction
 
 
 def results(

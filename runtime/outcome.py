@@ -38,7 +38,8 @@ class Outcome:
         figures: the numbers behind it.
         state: state to put in force, None to keep what there is.
         served: its session and short hash.
-        view: the frozen view of the batch, None where a round failed before it.
+        batch: the frames ``(n, ...)`` that the round was on.
+        view: the frozen view of them, None where a round failed before it.
         outputs: what the batch itself is to be served with, None for what the state in force says.
         holds: whether the governor wanted no adaptation.
     """
@@ -50,5 +51,6 @@ class Outcome:
     state: State | None = None
     served: tuple[InferSession, str] | None = None
     view: Step | None = None
+    batch: Array | None = None
     outputs: Mapping[str, Array] | None = None
     holds: bool = False

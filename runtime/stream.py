@@ -47,7 +47,6 @@ class Stream:
             method needs ``observe``; a round then is on ``batch`` sampled frames.
         commit_s: rounds are at least so many seconds of stream time apart.
         alarms: how drift is detected, and how many false alarms are tolerable.
-        frozen_every: once adapted, the frozen model sees every so-manieth frame, for the monitor.
     """
 
     model: Model
@@ -60,7 +59,6 @@ class Stream:
     every: int = 0
     commit_s: float = 0.0
     alarms: AlarmPolicy | None = None
-    frozen_every: int = 8
     counts: Counts = field(default_factory=Counts)
     session: InferSession = field(init=False)
     serving: str = field(init=False)
@@ -90,8 +88,6 @@ class Stream:
             manifest, self.model.calibration, self.metrics, looked_at, self.alarms
         )
         self.frozen: Prediction | None = None  # the frozen model's answer, where it was served
-        self.beside: InferSession | None = None  # the frozen model's session, where another serves
-        self.viewed = 0
         self.preprocess = build(manifest.preprocess, manifest.input)
         self.buffer = FrameBuffer(looked_at)
         self.pool = Pool()
@@ -164,27 +160,20 @@ class Stream:
         return None
 
     def show(self, x: Array) -> None:
-        """Show the monitor the frozen model's answer to the frame that was served last.
+        """Show the monitor the answer to the frame served last, if the frozen model gave it.
 
-        While the state is the source, it is what was served; once adapted, the frozen model sees every k-th
-        frame.
+        While the state is the source, it did. Once adapted, the frozen model's answers are the views with
+        which rounds of adaptation begin, so that watching costs no forward of its own.
         """
         answer, self.frozen = self.frozen, None
         if answer is not None:
             self.monitor.observe(answer, x)
-            return
-        self.viewed += 1
-        if self.viewed % self.frozen_every == 0:
-            self.show_batch(x[None])
 
-    def show_batch(self, batch: Array) -> None:
-        """Show the monitor the frozen model's answers to a batch ``(n, ...)``."""
-        if self.serving == self.model.source_hash:
-            self.beside = None
-        elif self.beside is None:
-            self.beside = self.model.source
-        for x, answer in zip(batch, self._all((self.beside or self.session).run(batch))):
-            self.monitor.observe(answer, x)
+    def _show_view(self, outcome: Outcome) -> None:
+        """Show the monitor the frozen model's answers to a round's batch."""
+        if outcome.view is not None and outcome.batch is not None:
+            for x, answer in zip(outcome.batch, self._all(outcome.view.outputs)):
+                self.monitor.observe(answer, x)
 
     def glance(self, batch: Array) -> Outcome | None:
         """Look at half a batch: a stream that is back at its source need not wait for the other half."""
@@ -208,6 +197,10 @@ class Stream:
             they were accepted, else those of the state in force.
         """
         outcome = self.consider(batch)
+        if (
+            outcome.seen is self.origin
+        ):  # else settle does; these frames were served by nobody before
+            self._show_view(outcome)
         decision = self.settle(outcome)
         return decision, self._answers(batch, outcome)
 
@@ -226,7 +219,9 @@ class Stream:
         figures = dict(plan.figures)
 
         def outcome(action: str, reason: str, **more: Any) -> Outcome:
-            return Outcome(seen, action, reason, _timed(figures, start), view=view, **more)
+            return Outcome(
+                seen, action, reason, _timed(figures, start), view=view, batch=batch, **more
+            )
 
         if plan.action == "hold":
             if seen is self.origin or self.guard.mode == "off":
@@ -271,6 +266,8 @@ class Stream:
         counts = self.counts
         if outcome.view is not None:
             self.monitor.observe_step(outcome.view)
+        if outcome.seen is not self.origin:  # else the monitor saw these frames as they were served
+            self._show_view(outcome)
         counts.holds += outcome.holds
         counts.rollbacks += outcome.action == "rollback"
         action, reason = outcome.action, outcome.reason
