@@ -101,7 +101,7 @@ class BatchNorm:
         if steps and steps[0].inputs[0] in shared.dropped:
             steps = []
         if steps:
-            shared.dropped.add(x)
+            shared.dropped.update((x, z))
 
         def adjoint(op: Operators, node: Record, dys: Cotangents) -> Cotangents:
             """Gradients of x, scale and bias; the formulas stand beside the lines.
