@@ -149,6 +149,7 @@ def to_bundle(
         weighed = weigh(clean, data, _objective("entropy")[0])
         layers = weighed[0].layers
     lifted = lift(clean, hebbian, output_names, layers)
+    _check_classes(lifted, task, labels)
     if not lifted.hebbian:
         functions.pop("step/nhl", None)
     ep = dict(DEFAULT if ep is None else ep)
@@ -164,7 +165,6 @@ def to_bundle(
             recompute,
         )
 
-    _check_classes(lifted, task, labels)
     try:
         build(dict(preprocess or {"kind": "none"}), InputSpec(input_name, _batched(lifted)))
     except BundleError as error:

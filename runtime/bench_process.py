@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
@@ -53,14 +54,15 @@ class Candidate:
         if self._process.stdin is not None and self._process.poll() is None:
             try:
                 self._process.stdin.write('{"do": "end"}\n')
-                self._process.stdin.close()
+                self._process.stdin.flush()
                 self._process.wait(timeout=60)
             except (OSError, subprocess.TimeoutExpired):
                 self._process.kill()
         self._process.wait()
-        for stream in (self._process.stdout, self._process.stderr):
+        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
             if stream is not None:
-                stream.close()
+                with suppress(OSError):  # what was left to write has no reader
+                    stream.close()
 
     def __enter__(self) -> Candidate:
         return self
