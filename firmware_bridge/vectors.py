@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tta.firmware_bridge.messages import FLOAT32
+from tta.firmware_bridge.normalization import apply
 from tta.firmware_bridge.protocol import (
     Ack,
     Channel,
@@ -55,7 +56,7 @@ class Vector(NamedTuple):
 
 def vectors() -> list[Vector]:
     """All test vectors, of the schema ``SCHEMA``."""
-    hello = Hello(SCHEMA, "demo", "1.0", 512, 1000, 3, True, True, True)
+    hello = Hello(SCHEMA, "demo", "1.0", 512, 1000, 0, True, True, True)
     status = Status(
         3600,
         180_000,
@@ -75,7 +76,7 @@ def vectors() -> list[Vector]:
     given: list[tuple[str, Message, int, int, bool]] = [
         ("hello", hello, 0, 0, False),
         ("data_int16", Data(1000, SAMPLES, 0b11), 1, 0x12345678, False),
-        ("data_norm", Data(0xFFFFFFFF, SAMPLES, 0b11, 7, 1 / 4096), 2, 0xFFFFFFFF, False),
+        ("data_norm", Data(3, apply(Q15, SAMPLES), 0b11, 7, 1 / 4096), 2, 0xFFFFFFFF, False),
         ("data_one_channel", Data(5, SAMPLES[:, 1:], 0b10), 3, 1, False),
         ("data_empty", Data(5, SAMPLES[:0], 0b11), 4, 1, False),
         ("data_float32", Data(5, FLOATS, 0b11), 5, 1, False),
