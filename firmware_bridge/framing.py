@@ -180,6 +180,10 @@ class Splitter:
         self._held = b""
         self._skipping = False
 
+    def cut(self) -> None:
+        """Forget the beginning of a frame."""
+        self._held, self._skipping = b"", False
+
     def feed(self, data: bytes) -> Bodies:
         """The bodies that these bytes complete."""
         end = data.rfind(b"\0") + 1

@@ -1,13 +1,15 @@
 """NORM vectors: made from statistics, applied as a device applies them, and inverted by the host.
 
-Q15, for a sample x and a mean in steps: ``y = sat16((sat16(x - mean)·m + 2^(s-1)) >> s)``, a gain of ``m / 2^s``
-with m in 2^14 .. 2^15-1. ``y·scale`` is the normalized reading ``(x - mean) / std``, so ``m / 2^s = 1 / (std·scale)``, and the
-host gets x back to half a step of y, that is ``std·scale / 2``, or half a step of x, whichever is coarser.
+Q15, for a sample x and a mean in steps: ``y = sat16((sat16(x - mean)·m + 2^(s-1)) >> s)``, a gain of ``m
+/ 2^s`` with m in 2^14 .. 2^15-1. ``y·scale`` is the normalized reading ``(x - mean) / std``, so ``m /
+2^s = 1 / (std·scale)``, and the host gets x back to half a step of y, that is ``std·scale / 2``, or half
+a step of x, whichever is coarser.
 """
 
 from __future__ import annotations
 
 import math
+import struct
 
 import numpy as np
 
@@ -16,9 +18,12 @@ from tta.records import Array
 
 SCALE = 1 / 4096  # a normalized reading goes to 8 standard deviations, in steps of 1/4096 of one
 LEAST_SHIFT, MOST_SHIFT = 9, 21
+MOST_GAIN = 32.0
 
 
-def make(epoch: int, mean: Array, std: Array, schema: Schema, scale: float = SCALE) -> Norm:
+def make(
+    epoch: int, mean: Array, std: Array, schema: Schema, scale: float | None = None
+) -> Norm:
     """The vector that normalizes channels of these statistics.
 
     Args:
@@ -26,7 +31,8 @@ def make(epoch: int, mean: Array, std: Array, schema: Schema, scale: float = SCA
         mean: ``(C,)`` in units.
         std: ``(C,)`` in units, positive.
         schema: of the device; its scales turn units into steps.
-        scale: what a step of the result is worth, for int16.
+        scale: what a step of the result is worth, for int16; by default 1/4096, or so much more as the
+            least deviation needs to stay below the largest gain.
 
     Raises:
         ValueError: a channel's mean is no int16, or its gain is beyond what devices take.
@@ -40,6 +46,10 @@ def make(epoch: int, mean: Array, std: Array, schema: Schema, scale: float = SCA
     if schema.kind == FLOAT32:
         pairs = tuple((float(m), 1 / float(s)) for m, s in zip(mean, std))
         return Norm(epoch, FLOAT32, pairs, 1.0)
+    steps_of = np.array([c.scale for c in schema.channels])
+    if scale is None:
+        least = float((np.asarray(std) / steps_of).min())
+        scale = max(SCALE, 2.0 ** math.ceil(-math.log2(MOST_GAIN * least)))
     triples = []
     for channel, m, s in zip(schema.channels, mean, std):
         steps = round(float(m) / channel.scale)
@@ -95,7 +105,12 @@ def affine(norm: Norm, schema: Schema) -> tuple[Array, Array]:
 
 
 def finest(norm: Norm, schema: Schema) -> Array:
-    """One quantisation step of readings ``(C,)`` in units: of the samples, or of what a norm makes of them."""
+    """One quantisation step of readings ``(C,)`` in units, the coarser of the samples' and the norm's."""
     gain, _ = affine(norm, schema)
     plain, _ = affine(Norm(0), schema)
     return np.maximum(gain, plain) if schema.kind == INT16 else np.zeros(len(gain))
+
+
+def unpack_q15(vector: bytes) -> tuple[tuple[int, int, int], ...]:
+    """Mean, gain and shift of each channel in a vector's bytes."""
+    return tuple(struct.iter_unpack("<hHB3x", vector))

@@ -125,8 +125,6 @@ VERSION = 1
 HEADER = struct.Struct("<BBHI")
 OVERHEAD = HEADER.size + 2
 UNSEEDED = frozenset({HELLO, LOG, PING})
-SUPPORTED = frozenset({HELLO, DATA, STATUS, ACK, TIME, LOG, PING})
-COMMANDS = frozenset({HELLO, STATUS, CONFIG, NORM, TIME, PING})
 
 
 class Received(NamedTuple):
@@ -201,6 +199,10 @@ class Decoder:
     def oversize(self) -> int:
         """Frames so far that were longer than the largest."""
         return self._splitter.oversize
+
+    def cut(self) -> None:
+        """Forget the beginning of a frame: the connection was broken."""
+        self._splitter.cut()
 
     def trust(self, schema: Schema) -> None:
         """Take DATA and the like from now on as this schema's."""

@@ -1,4 +1,4 @@
-"""A microcontroller that prints numbers: ``serial:///dev/ttyACM0?baud=115200&channels=6``."""
+"""A microcontroller on a port: ``serial:///dev/ttyACM0``, any sketch that prints numbers, or our firmware."""
 
 from __future__ import annotations
 
@@ -6,21 +6,36 @@ import time
 from collections.abc import Iterator
 from types import TracebackType
 
+import numpy as np
+
 from tta.errors import SourceError
+from tta.firmware_bridge.bridge import Bridge
 from tta.firmware_bridge.csv_codec import CsvCodec
 from tta.firmware_bridge.link import Link
+from tta.firmware_bridge.session import Samples
 from tta.records import Frame
 from tta.runtime.redaction import redact
 
 _PATIENCE = 100  # lines without one sample before the baud rate is doubted
+_LOOK = 64  # bytes that show what a device speaks
+_QUIET_S = 2.5  # without a byte before our firmware is asked whether it is there
 
 
 class Serial:
-    """One frame ``(C,)`` float32 per line of numbers, stamped when the line was read.
+    """What a device measures, in one of two codecs.
 
-    The line may be cut by commas, semicolons, tabs or spaces, as Arduino sketches and the Edge
-    Impulse data forwarder print it. The first line is left out, since it is mostly the rest of one.
-    A bad line leaves a gap in the sequence numbers, so that no window is built over it.
+    ``csv``: one frame ``(C,)`` float32 per line of numbers, stamped when the line was read. The line may be
+    cut by commas, semicolons, tabs or spaces, as Arduino sketches and the Edge Impulse data forwarder print
+    it. The first line is left out, since it is mostly the rest of one.
+
+    ``cobs``: one frame ``(C, n)`` float32 per DATA frame of our firmware, in units, on the device's clock as
+    seen from ours; a normalization that the device applies is undone. A broken connection is opened again.
+
+    ``auto`` looks at the first bytes and sends nothing before it knows: zero bytes are ours, text is csv.
+
+    A bad line, lost samples and a restart of the device leave a gap in the sequence numbers, so no window is
+    built over them. Frames of our firmware say in ``meta``: ``norm_epoch``, ``first`` (number of the first
+    sample), and where something was lost, ``lost_frames``, ``lost_samples``, ``restarted``.
 
     Args:
         url: a device such as ``/dev/ttyACM0``, or a pyserial URL (``socket://``, ``loop://``, ...).
@@ -28,10 +43,14 @@ class Serial:
         channels: numbers in a line; by default those of the first good line.
         silence_s: give up after so many seconds without a byte; by default wait.
         dtr: level of the DTR line; boards with native USB stay silent while it is false.
+        codec: ``auto``, ``csv`` or ``cobs``.
+        reconnect: whether to open a broken connection again; by default with our firmware only.
+        hello_s: longest wait for our firmware's HELLO.
 
     Attributes:
         link: the port; ``link.write`` sends bytes to the board.
-        codec: decoder of the connection, with the counts of bad lines.
+        codec: decoder of lines of the connection, with the counts of bad lines.
+        bridge: the conversation with our firmware, None with any other.
     """
 
     live = True
@@ -44,19 +63,35 @@ class Serial:
         channels: int | None = None,
         silence_s: float | None = None,
         dtr: bool = True,
+        codec: str = "auto",
+        reconnect: bool | None = None,
+        hello_s: float = 3.0,
     ) -> None:
         if not url:
             raise SourceError("serial:// needs a port, as in serial:///dev/ttyACM0")
         if baud < 1 or (channels is not None and channels < 1):
             raise SourceError("options baud and channels of serial:// must be positive")
+        if codec not in ("auto", "csv", "cobs"):
+            raise SourceError(f"option codec of serial:// is auto, csv or cobs, but is {codec!r}")
         self._name = redact(url)
         self._baud, self._channels, self._silence_s = baud, channels, silence_s
-        self.link = Link(url, baud=baud, dtr=dtr, name=self._name)
+        self._kind, self._reconnect = codec, reconnect
+        self._ours = Bridge(
+            url,
+            baud=baud,
+            dtr=dtr,
+            name=self._name,
+            reconnect=reconnect is not False,
+            hello_s=hello_s,
+        )
+        self.link: Link = self._ours.link
+        self.bridge: Bridge | None = None
         self.codec = CsvCodec(channels, skip_first=True)
 
     def __enter__(self) -> Serial:
         self.codec = CsvCodec(self._channels, skip_first=True)
-        self.link.open()
+        self.bridge = None
+        self._ours.__enter__()
         return self
 
     def __exit__(
@@ -65,34 +100,98 @@ class Serial:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.link.close()
+        self._ours.close()
 
     def __iter__(self) -> Iterator[Frame]:
         if self.link.closed:
             raise SourceError(f"{self._name} is not open: use it in a with statement")
-        heard_s = time.monotonic()
+        self._heard_s = time.monotonic()
+        kind, first = (self._kind, b"") if self._kind != "auto" else self._look()
+        if kind == "cobs":
+            self.bridge = self._ours
+            yield from self._batches(first)
+        else:
+            yield from self._lines(first)
+
+    def _look(self) -> tuple[str, bytes]:
+        """What the device speaks, and the bytes that told it."""
+        seen = b""
+        asked = False
         while not self.link.closed:
             data = self.link.read()
-            now_s = time.monotonic()
-            if data:
-                heard_s = now_s
-            elif self._silence_s is not None and now_s - heard_s > self._silence_s:
-                raise SourceError(
-                    f"{self._name} was silent for {self._silence_s:g} s: is the sketch running?"
-                )
+            seen += data
+            self._listen(data)
+            if 0 in seen:
+                return "cobs", seen
+            if b"\n" in seen or b"\r" in seen or len(seen) >= _LOOK:
+                return "csv", seen
+            if not seen and not asked and time.monotonic() - self._heard_s > _QUIET_S:
+                asked = True
+                self.link.write(self._ours.session.due(time.monotonic()))
+        return "csv", seen
+
+    def _listen(self, data: bytes) -> None:
+        now_s = time.monotonic()
+        if data:
+            self._heard_s = now_s
+        elif self._silence_s is not None and now_s - self._heard_s > self._silence_s:
+            raise SourceError(
+                f"{self._name} was silent for {self._silence_s:g} s: is the sketch running?"
+            )
+
+    def _lines(self, data: bytes) -> Iterator[Frame]:
+        while not self.link.closed:
             for sample in self.codec.feed(data):
-                yield Frame(sample.values, now_s, sample.seq, f"serial://{self._name}")
+                yield Frame(sample.values, self._heard_s, sample.seq, f"serial://{self._name}")
             self._doubt()
+            try:
+                data = self.link.read()
+            except SourceError:
+                if not self._reconnect or not self._ours.again():
+                    raise
+                self.codec.skip()
+                continue
+            self._listen(data)
+
+    def _batches(self, first: bytes) -> Iterator[Frame]:
+        seq, last_s = -1, -np.inf
+        for event in self._ours.events(first):
+            self._listen(b"" if event is None else b"?")
+            if not isinstance(event, Samples):
+                continue
+            lost = event.lost_samples > 0 or event.restarted
+            seq += 1 + (max(1, event.lost_frames) if lost and seq >= 0 else 0)
+            last_s = max(event.t_s, last_s)
+            meta = {"norm_epoch": event.epoch, "first": event.first}
+            if event.lost_frames or lost:
+                meta |= {
+                    "lost_frames": event.lost_frames,
+                    "lost_samples": event.lost_samples,
+                    "restarted": event.restarted,
+                }
+            yield Frame(event.values.T, last_s, seq, f"serial://{self._name}", meta)
 
     @property
     def errors(self) -> int:
-        """Lines that were no sample so far."""
-        return self.codec.bad_lines
+        """Lines or frames so far that were no samples, or that were lost."""
+        if self.bridge is None:
+            return self.codec.bad_lines
+        session = self.bridge.session
+        return session.decoder.bad + session.tally.lost_frames + session.tally.unknown_epoch
 
     @property
     def last_error(self) -> str:
-        """The beginning of the last of them."""
-        return f"line {self.codec.last_bad!r}" if self.codec.bad_lines else ""
+        """The beginning of the last bad line, or what was lost of which kind."""
+        if self.bridge is None:
+            return f"line {self.codec.last_bad!r}" if self.codec.bad_lines else ""
+        session = self.bridge.session
+        if not self.errors:
+            return ""
+        tally = session.tally
+        return (
+            f"{session.decoder.bad} damaged frames, {tally.lost_frames} frames and {tally.lost_samples} "
+            f"samples lost, {tally.restarts} restarts, {self.bridge.reconnects} reconnections"
+        )
 
     def _doubt(self) -> None:
         codec = self.codec

@@ -1,7 +1,8 @@
 """How fast the host decodes: ``python -m tests.bench.bridge_throughput``.
 
-MB/s of wire bytes, from the port's chunks to float32 arrays of samples, by size of a body and by what the samples
-look like: noise (few zero bytes), a sensor's (small int16 numbers), and zeros alone, which is the worst for COBS.
+MB/s of wire bytes, from the port's chunks to float32 arrays of samples, by size of a body and by what
+the samples look like: noise (few zero bytes), a sensor's (small int16 numbers), and zeros alone, which
+is the worst for COBS.
 """
 
 from __future__ import annotations
