@@ -21,9 +21,7 @@ LEAST_SHIFT, MOST_SHIFT = 9, 21
 MOST_GAIN = 32.0
 
 
-def make(
-    epoch: int, mean: Array, std: Array, schema: Schema, scale: float | None = None
-) -> Norm:
+def make(epoch: int, mean: Array, std: Array, schema: Schema, scale: float | None = None) -> Norm:
     """The vector that normalizes channels of these statistics.
 
     Args:

@@ -405,13 +405,13 @@ static void receive(tta_bridge *b, uint16_t n, uint32_t now_us) {
     b->limited = p[2] & 1;
   } else if (type == TTA_CONFIG && size == 10) {
     command(b, type, (uint16_t)get(body + 2, 2), p);
-  } else if (type == TTA_NORM && size >= 10 && size == 10 + (uint16_t)STEP * p[2]) {
+  } else if (type == TTA_NORM && size >= 10 && size == (uint16_t)(10 + STEP * p[2])) {
     command(b, type, (uint16_t)get(body + 2, 2), p);
   } else if (type == TTA_TIME && size == 4) {
     b->token = get(p, 4);
     b->token_us = now_us;
     b->due |= DUE_TIME;
-  } else if (type == TTA_PING && size >= 1 && size <= 17 && size == p[0] + 1) {
+  } else if (type == TTA_PING && size >= 1 && size <= 17 && size == (uint16_t)(p[0] + 1)) {
     b->pong_bytes = p[0];
     copy(b->pong, p + 1, p[0]);
     b->due |= DUE_PONG;

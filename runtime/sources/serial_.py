@@ -17,7 +17,9 @@ from tta.records import Frame
 from tta.runtime.redaction import redact
 
 _PATIENCE = 100  # lines without one sample before the baud rate is doubted
-_LOOK = 64  # bytes that show what a device speaks
+_LOOK = 64  # bytes of text without a line's end that are text nevertheless
+_MOST = 4096  # bytes without a zero that are no frame of ours
+_TEXT = bytes([9, 10, 13, *range(0x20, 0x7F)])
 _QUIET_S = 2.5  # without a byte before our firmware is asked whether it is there
 
 
@@ -123,8 +125,13 @@ class Serial:
             self._listen(data)
             if 0 in seen:
                 return "cobs", seen
-            if b"\n" in seen or b"\r" in seen or len(seen) >= _LOOK:
-                return "csv", seen
+            if seen.isascii() and not seen.translate(None, _TEXT):
+                # A byte or two of ours may look like text: wait for more, or for a pause.
+                line = b"\n" in seen or b"\r" in seen
+                if (line and (len(seen) >= 16 or not data)) or len(seen) >= _LOOK:
+                    return "csv", seen
+            elif len(seen) >= _MOST:
+                return "csv", seen  # which will say that it is no line of numbers
             if not seen and not asked and time.monotonic() - self._heard_s > _QUIET_S:
                 asked = True
                 self.link.write(self._ours.session.due(time.monotonic()))
@@ -177,7 +184,9 @@ class Serial:
         if self.bridge is None:
             return self.codec.bad_lines
         session = self.bridge.session
-        return session.decoder.bad + session.tally.lost_frames + session.tally.unknown_epoch
+        # What came before HELLO could not be checked: it is no error.
+        bad = session.decoder.bad - session.decoder.early
+        return bad + session.tally.lost_frames + session.tally.unknown_epoch
 
     @property
     def last_error(self) -> str:
@@ -189,7 +198,7 @@ class Serial:
             return ""
         tally = session.tally
         return (
-            f"{session.decoder.bad} damaged frames, {tally.lost_frames} frames and {tally.lost_samples} "
+            f"{session.decoder.bad - session.decoder.early} damaged frames, {tally.lost_frames} frames and {tally.lost_samples} "
             f"samples lost, {tally.restarts} restarts, {self.bridge.reconnects} reconnections"
         )
 
