@@ -210,6 +210,7 @@ class PythonBoard:
             if self._reset.is_set():
                 self._reset.clear()
                 device.start(now_s)
+                born_s, pushed = now_s, 0
                 out = out[:7]  # in the middle of a frame
             while pushed * period_s <= now_s - born_s:
                 device.push(self._samples[pushed % len(self._samples)])

@@ -31,7 +31,8 @@ from tta.runtime.source_uri import open_source
 
 serial = pytest.importorskip("serial")
 NAMES = ["ax", "ay", "az", "wx", "wy", "wz"]
-SCHEMA = Schema(tuple(Channel(n, "g", 1 / 2048, -16, 16) for n in NAMES), 0, 500_000)
+RATE_HZ = 300
+SCHEMA = Schema(tuple(Channel(n, "g", 1 / 2048, -16, 16) for n in NAMES), 0, RATE_HZ * 1000)
 SAMPLES = np.random.default_rng(0).normal(100, 500, (400, 6)).round().astype(np.int16)
 MEAN, STD = SAMPLES.mean(0) / 2048, SAMPLES.std(0) / 2048
 
@@ -63,33 +64,43 @@ def test_every_message_both_ways_byte_for_byte(board):
         Norm(0).parts()[0],
         Grant(65535),
     ]
-    decoder, seen, raw = Decoder(), [], b""
+    answer = {Greet: Hello, Ping: Ping, Time: Time, Config: Ack, type(asked[-2]): Ack}
+    decoder, raw = Decoder(), b""
     with Link(board.port, timeout_s=0.05) as link:
+
+        def heard(wanted, tries):
+            """Read until it came; a command is repeated every half second, as the protocol has it."""
+            nonlocal raw
+            for _ in range(tries):
+                end_s = time.monotonic() + 0.5
+                while time.monotonic() < end_s:
+                    raw += link.read()
+                    if any(map(wanted, Decoder().feed(raw))):
+                        return
+                link.write(frame(message, seq, 0, SCHEMA.hash, host=True))
+
         for seq, message in enumerate(asked):
             link.write(frame(message, seq, 0, SCHEMA.hash, host=True))
-            end_s = time.monotonic() + 0.15
-            while time.monotonic() < end_s:
-                raw += link.read()
-        end_s = time.monotonic() + 3
-        wanted = {Hello, Data, Status, Ack, Time, Ping}
-        while wanted - {type(r.message) for r in seen} and time.monotonic() < end_s:
-            raw += link.read()
-            seen = Decoder().feed(raw)
+            kind = answer.get(type(message))
+            if kind is Ack:
+                heard(lambda r: isinstance(r.message, Ack) and r.message.seq == seq, 6)  # noqa: B023
+                if seq == 6:
+                    heard(lambda r: isinstance(r.message, Data) and r.message.norm_epoch == 5, 6)
+            elif kind is not None:
+                heard(lambda r: isinstance(r.message, kind), 6)  # noqa: B023
+        message = Ping(b"\0tta\0")
+        heard(lambda r: isinstance(r.message, Status), 6)
+    wanted = {Hello, Data, Status, Ack, Time, Ping}
     seen = decoder.feed(raw)
     assert wanted <= {type(r.message) for r in seen} <= wanted | {Log}
     sent = [piece for piece in raw.split(b"\0") if piece]
     again = [frame(r.message, r.seq, r.t_us, SCHEMA.hash, host=False).strip(b"\0") for r in seen]
     assert [piece for piece in again if piece not in sent] == []
     assert len(seen) >= len(sent) - 2  # the first may be the rest of one, the last a beginning
-    [pong] = [r.message for r in seen if isinstance(r.message, Ping)]
-    assert pong.data == b"\0tta\0"
+    assert {r.message.data for r in seen if isinstance(r.message, Ping)} == {b"\0tta\0"}
     acks = [r.message for r in seen if isinstance(r.message, Ack)]
-    assert [(a.seq, a.code, a.norm_epoch) for a in acks] == [
-        (4, 0, 0),
-        (5, 0, 0),
-        (6, 0, 5),
-        (7, 0, 0),
-    ]
+    answers = {(a.seq, a.code, a.norm_epoch) for a in acks}
+    assert answers == {(4, 0, 0), (5, 0, 0), (6, 0, 5), (7, 0, 0)}
     data = [r.message for r in seen if isinstance(r.message, Data)]
     assert {d.norm_epoch for d in data} == {0, 5} and len(data[-1].samples) == 7
     for d in data:
@@ -109,12 +120,12 @@ def test_it_streams_as_a_source_and_takes_a_norm(board):
                 before = source.errors, source.bridge.session.tally.lost_samples
                 seq = each.seq
                 command = source.bridge.normalize(normalization.make(1, MEAN, STD, SCHEMA))
-            if len(frames) == 80:
+            if len(frames) == 60:
                 break
         session = source.bridge.session
     assert command.ack is not None and command.ack.code == 0
     assert (source.errors, session.tally.lost_samples) == before
-    assert [f.seq for f in frames[29:]] == list(range(seq, seq + 51))
+    assert [f.seq for f in frames[29:]] == list(range(seq, seq + 31))
     epochs = [f.meta["norm_epoch"] for f in frames]
     assert epochs == sorted(epochs) and epochs[-1] == 1
     step = normalization.finest(session.norms[1], SCHEMA)[:, None]
@@ -124,7 +135,7 @@ def test_it_streams_as_a_source_and_takes_a_norm(board):
         ).all()
     times = np.array([f.t_s for f in frames])
     assert (np.diff(times) >= 0).all()
-    assert abs(times[-1] - times[20] - 59 * 10 / 500) < 0.1
+    assert abs(times[-1] - times[20] - 39 * 10 / RATE_HZ) < 0.1
 
 
 @pytest.mark.parametrize("kind", ["posix", "atmega328", "python"])
@@ -140,9 +151,9 @@ def test_reset_in_the_middle(kind):
         frames = []
         for each in source:
             frames.append(each)
-            if len(frames) == 40:
+            if len(frames) == 20:
                 board.reset()
-            if len(frames) > 60 and source.bridge.session.tally.restarts:
+            if len(frames) > 25 and source.bridge.session.tally.restarts:
                 break
             assert len(frames) < 2000
         again = next(k for k, f in enumerate(frames) if f.meta.get("restarted"))

@@ -25,7 +25,7 @@ static uint8_t rx[128], tx[256];
 static int16_t ring[BOARD_RING][REPLAY_CHANNELS];
 static tta_bridge bridge;
 static tta_config config;
-static uint32_t next_us, at;
+static uint32_t next_us, at, rate_mhz, period_us;
 
 static int board_init(void *port) {
   config.schema = &schema;
@@ -45,7 +45,10 @@ static int board_init(void *port) {
 
 /** Push what is due, and poll. The sample period is rounded to microseconds. */
 static void board_step(void *port) {
-  uint32_t period_us = 1000000000ul / bridge.rate_mhz;
+  if (rate_mhz != bridge.rate_mhz) {
+    rate_mhz = bridge.rate_mhz;
+    period_us = 1000000000ul / rate_mhz;
+  }
   if ((int32_t)(tta_hal_now_us(port) - next_us) >= 0) {
     int16_t sample[REPLAY_CHANNELS];
     uint8_t k;
