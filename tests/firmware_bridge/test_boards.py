@@ -62,7 +62,7 @@ def test_every_message_both_ways_byte_for_byte(board):
         Config(window=7, heartbeat_ms=300),
         *norm.parts(4),
         Norm(0).parts()[0],
-        Grant(65535),
+        Grant(1000),
     ]
     answer = {Greet: Hello, Ping: Ping, Time: Time, Config: Ack, type(asked[-2]): Ack}
     decoder, raw = Decoder(), b""
@@ -90,6 +90,7 @@ def test_every_message_both_ways_byte_for_byte(board):
                 heard(lambda r: isinstance(r.message, kind), 6)  # noqa: B023
         message = Ping(b"\0tta\0")
         heard(lambda r: isinstance(r.message, Status), 6)
+        heard(lambda r: isinstance(r.message, Data) and r.message.norm_epoch == 0, 6)
     wanted = {Hello, Data, Status, Ack, Time, Ping}
     seen = decoder.feed(raw)
     assert wanted <= {type(r.message) for r in seen} <= wanted | {Log}
