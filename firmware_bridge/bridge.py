@@ -32,6 +32,7 @@ class Bridge:
         hello_s: longest wait for a HELLO, of a device that sends something or nothing.
         limit: whether to grant credit.
         back_off_s: waits before each new try; the last goes on.
+        read_s: longest wait for a byte before what is due is written.
 
     Attributes:
         session: the conversation, with all counts.
@@ -50,8 +51,9 @@ class Bridge:
         hello_s: float = 3.0,
         limit: bool = True,
         back_off_s: tuple[float, ...] = BACK_OFF_S,
+        read_s: float = READ_S,
     ) -> None:
-        self.link = Link(url, baud=baud, timeout_s=READ_S, dtr=dtr, name=name)
+        self.link = Link(url, baud=baud, timeout_s=read_s, dtr=dtr, name=name)
         self.session = Session(limit=limit)
         self.reconnects = 0
         self._baud, self._reconnect, self._hello_s = baud, reconnect, hello_s

@@ -14,9 +14,9 @@ length is wrong, and count it. Without the rule on lengths, two LOG frames whose
 could pass as one. A receiver MUST skip frames longer than it can hold. Bit 7 of the type is set in all
 that the host sends, so an echo is told from an answer.
 
-``seq`` counts the frames of one sender, each by one, modulo 2^16; a gap is the number of frames lost on
-the way. ``t_us`` is the sender's clock in microseconds, modulo 2^32 (71.6 min); STATUS MUST come more
-often than that. The host MAY send any ``t_us``.
+``seq`` counts the frames of one sender, each by one, from 0 when it begins, modulo 2^16; a gap is the
+number of frames lost on the way. ``t_us`` is the sender's clock in microseconds, modulo 2^32 (71.6 min);
+STATUS MUST come more often than that. The host MAY send any ``t_us``.
 
 **From the device**::
 

@@ -7,7 +7,7 @@ wait and retry is testable in no time.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Event
 from typing import NamedTuple
 
@@ -40,7 +40,7 @@ from tta.records import Array
 
 GREET_EVERY_S = 0.5
 RETRY_S, RETRIES = 0.3, 10
-CREDIT_FRAMES = 32
+CREDIT_FRAMES, GRANT_AGAIN_S = 32, 1.0
 SYNC_S, FIRST_SYNCS = 10.0, 8
 AHEAD_S = 60.0  # more than buffers can hold back, less than clocks differ after a restart
 
@@ -54,7 +54,7 @@ class Samples(NamedTuple):
         t_s: host's monotonic time of the last sample.
         epoch: norm epoch at which the device sent them.
         lost_frames: frames of any kind lost just before, on the way.
-        lost_samples: samples lost just before, on the way or in the device; 0 where a restart hides it.
+        lost_samples: samples lost just before, on the way or in the device, since it began anew if it did.
         restarted: whether the device began anew just before.
     """
 
@@ -122,6 +122,7 @@ class Session:
         hello: the device's last HELLO, None before.
         status: its last heartbeat.
         tally: counts.
+        before: the counts when the device last began anew; the difference is its present life.
         clock: its clock.
     """
 
@@ -129,7 +130,7 @@ class Session:
         self.decoder = Decoder()
         self.hello: Hello | None = None
         self.status: Status | None = None
-        self.tally = Tally()
+        self.tally, self.before = Tally(), Tally()
         self.clock = Clock()
         self.norms: dict[int, Norm] = {0: Norm(0)}
         self.changed_from: Schema | None = None
@@ -144,7 +145,7 @@ class Session:
         self._expected: int | None = None
         self._last_us, self._heard_s = 0, 0.0
         self._greeted = False
-        self._next_greet_s = self._next_sync_s = -1e9
+        self._next_greet_s = self._next_sync_s = self._next_grant_s = -1e9
         self._syncs = 0
         self._asked: dict[int, float] = {}
         self._data_seen = self._granted = 0
@@ -203,7 +204,11 @@ class Session:
 
     def _grant(self, now_s: float) -> None:
         # A lost frame may have been DATA: counting it as such can only grant too much, never too little.
-        if self._limit and self._data_seen + CREDIT_FRAMES - self._granted >= CREDIT_FRAMES // 4:
+        used = self._data_seen + CREDIT_FRAMES - self._granted >= CREDIT_FRAMES // 4
+        if self._limit and (
+            used or now_s >= self._next_grant_s
+        ):  # again, lest the last one was lost
+            self._next_grant_s = now_s + GRANT_AGAIN_S
             self._granted = self._data_seen + CREDIT_FRAMES
             self._say(Grant(self._granted & 0xFFFF), now_s)
 
@@ -270,8 +275,9 @@ class Session:
     def _count(self, received: Received, now_s: float) -> None:
         lost = gap(self._last_seq, received.seq)
         if self._began_anew(received, lost, now_s):
-            lost = 0  # numbers of another life of the device: what was lost in between is not known
+            # Its numbers begin anew at 0; what was lost at the end of its life before is not known.
             self._restart()
+            lost = received.seq
         self._last_seq, self._last_us, self._heard_s = received.seq, received.t_us, now_s
         self.tally.frames += 1
         self.tally.lost_frames += lost
@@ -283,6 +289,8 @@ class Session:
             return False
         if isinstance(received.message, Hello) and received.message.booted:
             return True
+        if lost > 0x8000:  # its numbers went back
+            return True
         # Its time went back, or on by more than went by here; a clock that stumbles between two
         # consecutive frames is no restart.
         step_us = (received.t_us - self._last_us + 2**31) % 2**32 - 2**31
@@ -292,9 +300,10 @@ class Session:
     def _restart(self) -> None:
         if self._last_seq is None:
             return
+        self.before = replace(self.tally)
         self.tally.restarts += 1
         self._restarted = True
-        self._expected = None
+        self._expected = 0
         self.clock.restart()
         self._greeted, self._next_greet_s = False, -1e9
 

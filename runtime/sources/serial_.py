@@ -12,14 +12,17 @@ from tta.errors import SourceError
 from tta.firmware_bridge.bridge import Bridge
 from tta.firmware_bridge.csv_codec import CsvCodec
 from tta.firmware_bridge.link import Link
+from tta.firmware_bridge.protocol import Decoder
 from tta.firmware_bridge.session import Samples
 from tta.records import Frame
 from tta.runtime.redaction import redact
 
 _PATIENCE = 100  # lines without one sample before the baud rate is doubted
-_LOOK = 64  # bytes of text without a line's end that are text nevertheless
-_MOST = 4096  # bytes without a zero that are no frame of ours
-_TEXT = bytes([9, 10, 13, *range(0x20, 0x7F)])
+_MOST, _LOOK_S = (
+    4096,
+    10.0,
+)  # bytes and seconds after which what a device speaks is known or nothing
+_TEXT = bytes([9, *range(0x20, 0x7F)])
 _QUIET_S = 2.5  # without a byte before our firmware is asked whether it is there
 
 
@@ -33,7 +36,7 @@ class Serial:
     ``cobs``: one frame ``(C, n)`` float32 per DATA frame of our firmware, in units, on the device's clock as
     seen from ours; a normalization that the device applies is undone. A broken connection is opened again.
 
-    ``auto`` looks at the first bytes and sends nothing before it knows: zero bytes are ours, text is csv.
+    ``auto`` looks at the first bytes and sends nothing before it knows, unless they do not come at all.
 
     A bad line, lost samples and a restart of the device leave a gap in the sequence numbers, so no window is
     built over them. Frames of our firmware say in ``meta``: ``norm_epoch``, ``first`` (number of the first
@@ -119,22 +122,31 @@ class Serial:
         """What the device speaks, and the bytes that told it."""
         seen = b""
         asked = False
+        decoder = Decoder()
+        began_s = time.monotonic()
         while not self.link.closed:
             data = self.link.read()
             seen += data
             self._listen(data)
-            if 0 in seen:
+            decoder.feed(data)
+            if decoder.frames or decoder.early:  # early: of ours, but its crc cannot be checked yet
                 return "cobs", seen
-            if seen.isascii() and not seen.translate(None, _TEXT):
-                # A byte or two of ours may look like text: wait for more, or for a pause.
-                line = b"\n" in seen or b"\r" in seen
-                if (line and (len(seen) >= 16 or not data)) or len(seen) >= _LOOK:
-                    return "csv", seen
-            elif len(seen) >= _MOST:
-                return "csv", seen  # which will say that it is no line of numbers
-            if not seen and not asked and time.monotonic() - self._heard_s > _QUIET_S:
-                asked = True
-                self.link.write(self._ours.session.due(time.monotonic()))
+            # What comes before the first line end may be the noise of a boot at another rate.
+            _, _, tail = seen.replace(b"\r", b"\n").partition(b"\n")
+            if 0 not in tail and _has_text(tail) and (len(seen) >= 16 or not data):
+                return "csv", seen
+            if not seen:
+                began_s = time.monotonic()
+                if not asked and began_s - self._heard_s > _QUIET_S:
+                    asked = True
+                    self.link.write(self._ours.session.due(began_s))
+            elif len(seen) >= _MOST or time.monotonic() - began_s > _LOOK_S:
+                if _has_text(tail):
+                    return "csv", seen  # lines among noise: the codec counts
+                raise SourceError(
+                    f"{self._name} sent {len(seen)} bytes that are neither lines of numbers nor our "
+                    f"protocol (first {seen[:12]!r}): check baud={self._baud}"
+                )
         return "csv", seen
 
     def _listen(self, data: bytes) -> None:
@@ -157,6 +169,7 @@ class Serial:
                 if not self._reconnect or not self._ours.again():
                     raise
                 self.codec.skip()
+                data = b""
                 continue
             self._listen(data)
 
@@ -198,8 +211,9 @@ class Serial:
             return ""
         tally = session.tally
         return (
-            f"{session.decoder.bad - session.decoder.early} damaged frames, {tally.lost_frames} frames and {tally.lost_samples} "
-            f"samples lost, {tally.restarts} restarts, {self.bridge.reconnects} reconnections"
+            f"{session.decoder.bad - session.decoder.early} damaged frames, {tally.lost_frames} frames and "
+            f"{tally.lost_samples} samples lost, {tally.restarts} restarts, {self.bridge.reconnects} "
+            "reconnections"
         )
 
     def _doubt(self) -> None:
@@ -210,3 +224,8 @@ class Serial:
                 f"of {codec.bad_lines} lines from {self._name} none has {expected}, the last was "
                 f"{codec.last_bad!r}: check baud={self._baud} and channels"
             )
+
+
+def _has_text(lines: bytes) -> bool:
+    """Whether one of the ended lines is text."""
+    return any(line and not line.translate(None, _TEXT) for line in lines.split(b"\n")[:-1])
