@@ -151,11 +151,18 @@ def _demo(p: argparse.ArgumentParser) -> None:
     p.add_argument("--seed", type=_whole(0), default=0, help="of the stream (default 0)")
     p.add_argument("--frames", type=_whole(1), default=2000, help="frames a segment (at most 2000)")
     p.add_argument("--batch", type=_whole(1), default=16, help="frames a step (default 16)")
+    p.add_argument("--sensor", action="store_true", help="a board without hardware, and its sensor")
+    p.add_argument("--board", help="with --sensor: mps2 (a Cortex-M3 in QEMU), posix or python")
     p.set_defaults(action=demo)
 
 
 def demo(given: argparse.Namespace) -> None:
     """``tta demo``."""
+    if given.sensor:
+        from tta.demo.sensor import demo as sensor
+
+        sensor(given.adapter, given.seed, given.board, given.json)
+        return
     from tta.demo.show import demo as show
 
     show(given.adapter, given.seed, given.frames, given.batch, given.json)

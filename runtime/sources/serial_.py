@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 
 from tta.errors import SourceError
+from tta.firmware_bridge import normalization
 from tta.firmware_bridge.bridge import Bridge
 from tta.firmware_bridge.csv_codec import CsvCodec
 from tta.firmware_bridge.link import Link
-from tta.firmware_bridge.protocol import Decoder
-from tta.firmware_bridge.session import Samples
+from tta.firmware_bridge.protocol import Decoder, Norm
+from tta.firmware_bridge.session import Command, Samples
 from tta.records import Frame
+from tta.runtime.channel_norm import ChannelNorm, Correction, attach
 from tta.runtime.redaction import redact
 
 _PATIENCE = 100  # lines without one sample before the baud rate is doubted
@@ -51,11 +55,18 @@ class Serial:
         codec: ``auto``, ``csv`` or ``cobs``.
         reconnect: whether to open a broken connection again; by default with our firmware only.
         hello_s: longest wait for our firmware's HELLO.
+        correct: ``off``; ``host``: bring channels whose statistics have moved back to the source's, here;
+            ``device``: push that correction down to our firmware as a NORM, and leave it here where the
+            firmware does not take it.
+        horizon: samples that are looked at together for it; they should hold all that the sensor
+            normally does.
 
     Attributes:
         link: the port; ``link.write`` sends bytes to the board.
         codec: decoder of lines of the connection, with the counts of bad lines.
         bridge: the conversation with our firmware, None with any other.
+        norm: what corrects the channels, None where nothing does.
+        pushed: the last NORM pushed down, None before.
     """
 
     live = True
@@ -71,6 +82,8 @@ class Serial:
         codec: str = "auto",
         reconnect: bool | None = None,
         hello_s: float = 3.0,
+        correct: str = "off",
+        horizon: int = 3000,
     ) -> None:
         if not url:
             raise SourceError("serial:// needs a port, as in serial:///dev/ttyACM0")
@@ -78,6 +91,15 @@ class Serial:
             raise SourceError("options baud and channels of serial:// must be positive")
         if codec not in ("auto", "csv", "cobs"):
             raise SourceError(f"option codec of serial:// is auto, csv or cobs, but is {codec!r}")
+        if correct not in ("off", "host", "device"):
+            raise SourceError(
+                f"option correct of serial:// is off, host or device, but is {correct!r}"
+            )
+        if horizon < 64:
+            raise SourceError("option horizon of serial:// must be at least 64 samples")
+        self._correct, self._horizon = correct, horizon
+        self.norm: ChannelNorm | None = None
+        self.pushed: Command | None = None
         self._name = redact(url)
         self._baud, self._channels, self._silence_s = baud, channels, silence_s
         self._kind, self._reconnect = codec, reconnect
@@ -117,6 +139,23 @@ class Serial:
             yield from self._batches(first)
         else:
             yield from self._lines(first)
+
+    def attach(self, stream: Any) -> None:
+        """Correct the channels of the stream that this source is for; asked for by the option ``correct``."""
+        if self._correct != "off":
+            self.norm = attach(stream, self._horizon, self._push)
+
+    def _push(self, correction: Correction | None) -> None:
+        hello = self._ours.session.hello
+        if self.bridge is None or hello is None or self._correct != "device":
+            return
+        if correction is None:
+            self.pushed = self.bridge.normalize(Norm(0))
+            return
+        with contextlib.suppress(ValueError):  # beyond what its fixed point can do: it stays here
+            epoch = self.bridge.session.free_epoch()
+            norm = normalization.make(epoch, correction.mean, correction.std, hello.schema)
+            self.pushed = self.bridge.normalize(norm)
 
     def _look(self) -> tuple[str, bytes]:
         """What the device speaks, and the bytes that told it."""
@@ -180,6 +219,8 @@ class Serial:
             if not isinstance(event, Samples):
                 continue
             lost = event.lost_samples > 0 or event.restarted
+            if event.restarted and self.norm is not None and self.norm.correction is not None:
+                self._push(self.norm.correction)  # it began anew, raw
             seq += 1 + (max(1, event.lost_frames) if lost and seq >= 0 else 0)
             last_s = max(event.t_s, last_s)
             meta = {"norm_epoch": event.epoch, "first": event.first}
