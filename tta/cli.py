@@ -1,4 +1,4 @@
-"""The command ``tta``: export, inspect, run, demo, bench, state."""
+"""The command ``tta``: export, inspect, run, demo, bench, serial, state."""
 
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     _run(commands.add_parser("run", help="stream a source through a bundle that adapts"))
     _demo(commands.add_parser("demo", help="watch a shipped model adapt, offline, in a minute"))
     _bench(commands.add_parser("bench", help="what a bundle costs here, against plain onnxruntime"))
+    _serial(commands.add_parser("serial", help="look at microcontrollers on serial ports"))
     _state(commands.add_parser("state", help="look at adapted states, or write them as ONNX"))
     return parser
 
@@ -205,6 +206,34 @@ def bench(given: argparse.Namespace) -> None:
     terminal.say(f"resident MiB: {memory}; cold start to first answer {found.cold_start_s:.2f} s")
     if given.json:
         Path(given.json).write_text(json.dumps(found.to_dict(), indent=2) + "\n", encoding="utf-8")
+
+
+def _serial(p: argparse.ArgumentParser) -> None:
+    commands = p.add_subparsers(required=True, metavar="COMMAND")
+    commands.add_parser("list", help="the ports there are").set_defaults(action=serial, what="list")
+    for name, text in (
+        ("monitor", "print what a device says"),
+        ("hello", "who is there: firmware, channels, norm"),
+        ("bench", "rate, losses, round trip and clock of our firmware"),
+    ):
+        one = commands.add_parser(name, help=text)
+        one.add_argument("port", help="device or pyserial URL, as in serial://")
+        one.add_argument("--baud", type=_whole(1), default=115200, help="default 115200")
+        if name != "hello":
+            one.add_argument("--seconds", type=_whole(1), help="how long (bench: 10)")
+        one.set_defaults(action=serial, what=name)
+
+
+def serial(given: argparse.Namespace) -> None:
+    """``tta serial``."""
+    from tta import serial_tools
+
+    if given.what == "list":
+        serial_tools.list_ports()
+    elif given.what == "hello":
+        serial_tools.hello(given.port, given.baud)
+    else:
+        getattr(serial_tools, given.what)(given.port, given.baud, given.seconds)
 
 
 def _state(p: argparse.ArgumentParser) -> None:

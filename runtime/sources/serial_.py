@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any
 
@@ -16,7 +16,7 @@ from tta.firmware_bridge.bridge import Bridge
 from tta.firmware_bridge.csv_codec import CsvCodec
 from tta.firmware_bridge.link import Link
 from tta.firmware_bridge.protocol import Decoder, Norm
-from tta.firmware_bridge.session import Command, Samples
+from tta.firmware_bridge.session import Command, Heard, Samples
 from tta.records import Frame
 from tta.runtime.channel_norm import ChannelNorm, Correction, attach
 from tta.runtime.redaction import redact
@@ -65,6 +65,7 @@ class Serial:
         link: the port; ``link.write`` sends bytes to the board.
         codec: decoder of lines of the connection, with the counts of bad lines.
         bridge: the conversation with our firmware, None with any other.
+        tell: called with everything that our firmware says, None by default.
         norm: what corrects the channels, None where nothing does.
         pushed: the last NORM pushed down, None before.
     """
@@ -113,6 +114,7 @@ class Serial:
         )
         self.link: Link = self._ours.link
         self.bridge: Bridge | None = None
+        self.tell: Callable[[Heard | None], None] | None = None
         self.codec = CsvCodec(channels, skip_first=True)
 
     def __enter__(self) -> Serial:
@@ -216,6 +218,8 @@ class Serial:
         seq, last_s = -1, -np.inf
         for event in self._ours.events(first):
             self._listen(b"" if event is None else b"?")
+            if self.tell is not None:
+                self.tell(event)
             if not isinstance(event, Samples):
                 continue
             lost = event.lost_samples > 0 or event.restarted
