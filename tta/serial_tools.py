@@ -43,11 +43,11 @@ def hello(port: str, baud: int = 115200, terminal: Terminal | None = None) -> He
             raise AssertionError  # events end by an error, or because this loop did
     schema = event.schema
     kind = "float32" if schema.kind == FLOAT32 else "int16"
+    norm = f"epoch {event.norm_epoch}" if event.takes_norm else "off"
     terminal.say(
-        f"{event.firmware} {event.version} on {redact(port)}: {kind} at {schema.rate_mhz / 1000:g} Hz, schema "
-        f"{schema.hash:04x}, takes frames of {event.largest} bytes, "
-        f"heartbeat every {event.heartbeat_ms} ms, norm {'epoch ' + str(event.norm_epoch) if event.takes_norm else 'off'}, "
-        f"{'a' if event.has_sentinel else 'no'} drift sentinel"
+        f"{event.firmware} {event.version} on {redact(port)}: {kind} at {schema.rate_mhz / 1000:g} Hz, "
+        f"schema {schema.hash:04x}, takes frames of {event.largest} bytes, heartbeat every "
+        f"{event.heartbeat_ms} ms, norm {norm}, {'a' if event.has_sentinel else 'no'} drift sentinel"
     )
     rows = [
         [c.name, c.unit or "-", f"{c.scale:g}", f"{c.lowest:g}", f"{c.highest:g}"]

@@ -19,7 +19,7 @@
 extern "C" {
 #endif
 
-/** Most channels of a schema; 20 bytes of RAM each (with a sentinel 64). At most 16. */
+/** Most channels of a schema; 16 bytes of RAM each, with a sentinel 32 more. At most 16. */
 #ifndef TTA_CHANNELS
 #define TTA_CHANNELS 8
 #endif
@@ -118,7 +118,7 @@ typedef union {
 } tta_norm;
 
 #if TTA_SENTINEL
-/** A channel's statistics against its source's, in steps. 44 bytes. */
+/** A channel's statistics against its source's, in steps. 32 bytes. */
 typedef struct {
   int16_t mean, sd;              /**< of the source, in steps */
   int32_t sum, mean_q8;          /**< of the block; running, in 1/256 step */

@@ -1,10 +1,14 @@
 """The bridge on boards without hardware: Python, a program, a Cortex-M3 in QEMU, an ATmega328 in simavr."""
 
+import itertools
+import subprocess
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.firmware_bridge.library import FIRMWARE, build, tool
 from tta.errors import SourceError
 from tta.firmware_bridge import boards, normalization
 from tta.firmware_bridge.framing import decode
@@ -171,3 +175,57 @@ def test_a_missing_tool_is_said(monkeypatch):
         boards.board("mps2", SCHEMA, SAMPLES),
     ):
         pass
+
+
+ARDUINO = Path("/usr/share/arduino/hardware/arduino/avr")
+
+
+def test_the_arduino_sketch_is_built_and_runs(tmp_path):
+    """With Debian's Arduino core; then in simavr, as on an Uno."""
+    gcc, gxx = tool("avr-gcc"), tool("avr-g++")
+    if not ARDUINO.is_dir():
+        pytest.skip("arduino-core-avr is missing: tests/recipes/firmware-tools.sh installs it")
+    sketch = FIRMWARE / "sketches" / "arduino_avr" / "arduino_avr.ino"
+    (tmp_path / "sketch.cpp").write_text("#include <Arduino.h>\n" + sketch.read_text())
+    core = ARDUINO / "cores" / "arduino"
+    flags = ["-mmcu=atmega328p", "-DF_CPU=16000000L", "-DARDUINO=10819", "-DARDUINO_ARCH_AVR"]
+    flags += [
+        "-Os",
+        "-ffunction-sections",
+        f"-I{core}",
+        f"-I{ARDUINO}/variants/standard",
+        f"-I{FIRMWARE}",
+    ]
+    plus = ["-std=gnu++11", "-fno-exceptions", "-fno-threadsafe-statics"]
+    build(
+        gxx,
+        "-Wall",
+        "-Werror",
+        *plus,
+        *flags,
+        "-c",
+        tmp_path / "sketch.cpp",
+        "-o",
+        tmp_path / "s.o",
+    )
+    build(gcc, "-Wall", "-Werror", *flags, "-c", FIRMWARE / "tta_bridge.c", "-o", tmp_path / "b.o")
+    for k, name in enumerate("wiring.c wiring_analog.c wiring_digital.c hooks.c".split()):  # noqa: SIM905
+        build(gcc, "-w", "-std=gnu11", *flags, "-c", core / name, "-o", tmp_path / f"c{k}.o")
+    for k, name in enumerate(
+        "main.cpp Print.cpp Stream.cpp HardwareSerial.cpp HardwareSerial0.cpp abi.cpp".split()  # noqa: SIM905
+    ):
+        build(gxx, "-w", *plus, *flags, "-c", core / name, "-o", tmp_path / f"p{k}.o")
+    elf = tmp_path / "board.elf"
+    build(gcc, "-mmcu=atmega328p", "-Wl,--gc-sections", *tmp_path.glob("*.o"), "-lm", "-o", elf)
+    host = tmp_path / "host"
+    source = FIRMWARE / "boards" / "simavr_host.c"
+    build(tool("gcc"), "-O2", source, "-o", host, "-lsimavr", "-lelf", "-lm")
+    with subprocess.Popen([host, elf], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            port = next(line for line in process.stdout if line.startswith("/dev/")).strip()
+            with open_source(f"serial://{port}") as source:
+                frames = list(itertools.islice(source, 8))
+            assert source.bridge.session.hello.firmware == "analog inputs"
+            assert frames[-1].data.shape == (3, 10) and source.errors == 0
+        finally:
+            process.terminate()

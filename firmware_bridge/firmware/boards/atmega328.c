@@ -5,7 +5,10 @@
 
 #define FETCH(p) pgm_read_word(p)
 #define REPLAY_SECTION PROGMEM
-#include "replay_board.h"
+#ifndef BOARD_APP
+#define BOARD_APP "replay_board.h"
+#endif
+#include BOARD_APP
 
 static volatile uint32_t overflows;
 ISR(TIMER1_OVF_vect) { overflows++; }

@@ -1,5 +1,8 @@
 /** @file mps2.c  The replay board on a bare Cortex-M3: Arm MPS2 AN385, as QEMU has it. No C library. */
-#include "replay_board.h"
+#ifndef BOARD_APP
+#define BOARD_APP "replay_board.h"
+#endif
+#include BOARD_APP
 
 #define REGISTER(address) (*(volatile uint32_t *)(address))
 enum { UART = 0x40004000, TIMER = 0x40000000, DATA = 0, STATE = 4, CTRL = 8, DIVIDER = 16, VALUE = 4, RELOAD = 8 };

@@ -12,7 +12,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "replay_board.h"
+#ifndef BOARD_APP
+#define BOARD_APP "replay_board.h"
+#endif
+#include BOARD_APP
 
 static int line;
 static uint32_t born_us;
