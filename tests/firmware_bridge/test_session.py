@@ -107,6 +107,19 @@ def test_lost_frames_never_use_up_the_credit():
     assert CREDIT_FRAMES > 4
 
 
+def test_quiet_is_heartbeats_only():
+    cable = Cable().run(2)
+    cable.session.quiet = True
+    cable.run(4)
+    count, beats = len(cable.samples()), sum(isinstance(e, Status) for e in cable.events)
+    cable.run(5)
+    assert len(cable.samples()) == count
+    assert sum(isinstance(e, Status) for e in cable.events) == beats + 5
+    cable.session.quiet = False
+    cable.run(2)
+    assert len(cable.samples()) > count
+
+
 def test_a_norm_moves_to_the_device_and_readings_stay():
     cable = Cable().run(2)
     norm = normalization.make(1, np.array([0.1, 60.0]), np.array([0.4, 20.0]), SCHEMA)
