@@ -39,7 +39,10 @@ _PTY = re.compile(r"(/dev/\S+)")
 
 def missing(kind: str) -> list[str]:
     """Programs that a board needs and this machine lacks."""
-    return [tool for tool in _TOOLS[kind] if shutil.which(tool) is None]
+    lacking = [tool for tool in _TOOLS[kind] if shutil.which(tool) is None]
+    if kind == "atmega328" and not Path("/usr/include/simavr/sim_avr.h").exists():
+        lacking.append("libsimavr-dev")
+    return lacking
 
 
 def replay_header(schema: Schema, samples: Array) -> str:

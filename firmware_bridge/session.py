@@ -139,7 +139,7 @@ class Session:
         self._limit = limit
         self._out: deque[bytes] = deque()
         self._queue: deque[Command] = deque()
-        self._seq = 0
+        self._seq = self._epoch = 0
         self._begin()
 
     def _begin(self) -> None:
@@ -254,12 +254,9 @@ class Session:
         return command
 
     def free_epoch(self) -> int:
-        """An epoch that no frame on its way can have: the next of 255."""
-        latest = max(
-            (c.norm.epoch for c in [*self._queue, self._current] if c and c.norm),
-            default=0,
-        )
-        return max(latest, *self.norms) % 255 + 1
+        """The next of 255 epochs: no frame on its way has it, since they come round after 254 others."""
+        self._epoch = self._epoch % 255 + 1
+        return self._epoch
 
     # ---------------------------------------------------------------- inwards
 
@@ -327,7 +324,10 @@ class Session:
             self._next_sync_s = -1e9
             self._syncs = 0
             if message.norm_epoch and message.norm_epoch not in self.norms:
-                self.normalize(Norm(0))  # of another host: back to raw
+                self._epoch = (
+                    message.norm_epoch
+                )  # of another host: back to raw, and not this one again
+                self.normalize(Norm(0))
             return message
         if isinstance(message, Status):
             self.status = message

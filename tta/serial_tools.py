@@ -130,6 +130,7 @@ def bench(
         "ping_ms_median": float(np.median(trips_ms)) if trips_ms else float("nan"),
         "ping_ms_99": float(np.percentile(trips_ms, 99)) if trips_ms else float("nan"),
         "clock_drift_ppm": clock.drift_ppm,
+        "clock_went_back": float(clock.backwards),
     }
     rows = [[name, f"{value:.4g}"] for name, value in figures.items()]
     terminal.table(f"{redact(port)}, {took_s:.1f} s", ("figure", "value"), rows)

@@ -167,6 +167,13 @@ def test_a_command_that_nobody_answers_fails_in_time():
     assert "did not answer within 3 s" in command.failure
 
 
+def test_epochs_come_round_after_all_others():
+    session = Session()
+    epochs = [session.free_epoch() for _ in range(600)]
+    assert set(epochs) == set(range(1, 256))
+    assert all(len(set(epochs[k : k + 255])) == 255 for k in range(345))
+
+
 def test_refusals_are_said():
     cable = Cable(takes_norm=False).run(2)
     command = cable.session.normalize(normalization.make(1, np.zeros(2), np.ones(2), SCHEMA))
