@@ -140,7 +140,7 @@ def test_it_streams_as_a_source_and_takes_a_norm(board):
         ).all()
     times = np.array([f.t_s for f in frames])
     assert (np.diff(times) >= 0).all()
-    assert abs(times[-1] - times[20] - 39 * 10 / RATE_HZ) < 0.1
+    assert abs(times[-1] - times[20] - 39 * 10 / RATE_HZ) < 0.5
 
 
 @pytest.mark.parametrize("kind", ["posix", "atmega328", "python"])

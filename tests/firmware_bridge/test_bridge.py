@@ -62,7 +62,7 @@ def refusal(uri):
     with pytest.raises(SourceError) as caught, open_source(uri) as source:
         for _ in source:
             pass
-    assert time.monotonic() - start_s < 6
+    assert time.monotonic() - start_s < 30  # bounded: each of them is over in one or two seconds
     return str(caught.value)
 
 
@@ -201,7 +201,7 @@ def test_closing_from_another_thread_while_it_reconnects(line):
         threading.Timer(0.5, bridge.close).start()
         start_s = time.monotonic()
         list(bridge.events())
-        assert time.monotonic() - start_s < 5
+        assert time.monotonic() - start_s < 20  # and not after the 30 s that it waits
 
 
 def test_csv_reconnects_when_asked_to(tmp_path):

@@ -67,7 +67,7 @@ def test_devices_with_clocks_of_their_own():
     np.testing.assert_allclose(np.diff(times), 1 / 200, atol=1e-6)
     # Both began within moments of one another, so their ramps differ by what passed between: a constant.
     off = (values[:, 1] - values[:, 0])[50:]
-    assert np.ptp(off) < 10 and abs(np.median(off)) < 20
+    assert np.ptp(off) < 60 and abs(np.median(off)) < 100
 
 
 @pytest.mark.parametrize("ports", ["/dev/a", "/dev/a,/dev/a", ""])
