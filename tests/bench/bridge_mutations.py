@@ -31,7 +31,7 @@ from tta.firmware_bridge.protocol import (
 )
 
 SCHEMA = Schema(tuple(Channel(name, "g", 1 / 2048, -16, 16) for name in "abcdef"), 0, 50_000)
-KINDS = ("burst", "random", "flip", "drop", "insert", "cut", "shuffle")
+KINDS = ("burst", "wire_burst", "random", "flip", "drop", "insert", "cut", "shuffle")
 
 
 on_the_wire = functools.lru_cache(maxsize=64)(encode)
@@ -82,6 +82,11 @@ def mutate(
     at = rng.randrange(len(wire))
     if kind == "random":  # all that is between the zeros
         wire[1:-1] = encode(rng.randbytes(len(frames[k])))[1:-1]
+    elif kind == "wire_burst":
+        width = rng.randrange(1, 17)
+        pattern = 1 | rng.randrange(1 << width) | 1 << (width - 1)
+        error = pattern << rng.randrange(8 * len(wire) - width + 1)
+        wire = bytearray((int.from_bytes(wire, "big") ^ error).to_bytes(len(wire), "big"))
     elif kind == "flip":
         wire[at] ^= 1 << rng.randrange(8)
     elif kind == "drop":
@@ -130,11 +135,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--streams", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kinds", default=",".join(KINDS), help="which damage, a,b,c")
     given = parser.parse_args()
     rng = random.Random(given.seed)
     start = time.perf_counter()
-    for kind in KINDS:
-        count = given.streams // len(KINDS)
+    kinds = given.kinds.split(",")
+    for kind in kinds:
+        count = given.streams // len(kinds)
         lost = undetected = 0
         for k in range(count):
             if k % 100 == 0:
@@ -142,7 +149,7 @@ def main() -> None:
             seen = survivors(*mutate(kind, frames, rng))
             lost, undetected = lost + seen.lost, undetected + seen.undetected
         print(
-            f"{kind:8} {count:8} streams: {lost} intact frames lost, {undetected} damaged ones passed"
+            f"{kind:10} {count:8} streams: {lost} intact frames lost, {undetected} damaged ones passed"
         )
     rate = random_rate(given.streams * 4, np.random.default_rng(given.seed))
     print(f"random bodies that pass the crc alone: {65536 * rate:.2f} in 65,536")

@@ -211,7 +211,9 @@ def test_the_first_intact_frame_after_any_noise_decodes(noise, cuts):
     assert found[-1].message == Ack(5, 6)
 
 
-@pytest.mark.parametrize("kind", ["burst", "random", "flip", "drop", "insert", "cut", "shuffle"])
+@pytest.mark.parametrize(
+    "kind", ["burst", "wire_burst", "random", "flip", "drop", "insert", "cut", "shuffle"]
+)
 def test_mutated_streams(kind):
     """A few thousand of each; ``python -m tests.bench.bridge_mutations`` runs a million."""
     rng = random.Random(kind)
