@@ -76,6 +76,14 @@ class CsvCodec:
         self._hold(rest)
         return found
 
+    def skip(self) -> None:
+        """A connection was broken: forget the line that had begun, and the rest of it that comes."""
+        if not self._skip:
+            self._skip = True
+            self.bad_lines += 1  # a gap, so that no window is built over what was lost
+        self._line.clear()
+        self._too_long = False
+
     def _hold(self, piece: bytes) -> None:
         room = self._longest - len(self._line)
         self._line += piece[:room]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from tta.errors import MissingExtraError, SourceError
 
@@ -144,3 +145,31 @@ def _keep_dtr_at_close(port: Any) -> None:
             settings = termios.tcgetattr(port.fileno())
             settings[2] &= ~termios.HUPCL
             termios.tcsetattr(port.fileno(), termios.TCSANOW, settings)
+
+
+class Port(NamedTuple):
+    """A port of this machine: its device, a name that survives replugging, and what is known of it."""
+
+    device: str
+    by_id: str
+    about: str
+
+
+def ports() -> list[Port]:
+    """The serial ports of this machine.
+
+    Raises:
+        MissingExtraError: pyserial is not installed.
+    """
+    try:
+        from serial.tools.list_ports import comports
+    except ImportError as error:
+        raise MissingExtraError("serial", "tta serial", "serial") from error
+    stable = {}
+    folder = Path("/dev/serial/by-id")
+    for link in sorted(folder.iterdir()) if folder.is_dir() else []:
+        stable[str(link.resolve())] = str(link)
+    return [
+        Port(p.device, stable.get(p.device, ""), p.description or "")
+        for p in sorted(comports(), key=lambda p: str(p.device))
+    ]

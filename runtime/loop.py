@@ -168,7 +168,10 @@ def run(
             name = f"stream-{k}" if len(given) > 1 else ""
             frames: Iterable[Frame] = stack.enter_context(source)
             what = redact(each) if isinstance(each, str) else type(each).__name__
-            pairs.append((Stream(shared, adapter, name, **stream), _first(frames, limit, what)))
+            one = Stream(shared, adapter, name, **stream)
+            if attach := getattr(source, "attach", None):  # a source that corrects its channels
+                attach(one)
+            pairs.append((one, _first(frames, limit, what)))
             entered.append(source)
         sinks_ = [open_sink(s) if isinstance(s, str) else s for s in outs]
         for sink in sinks_:

@@ -306,6 +306,14 @@ class Stream:
         self._serve(state)
         self.restored = state is not self.origin
 
+    def to_source(self) -> None:
+        """Serve the source again, and forget the frames that wait: the input is another from here on."""
+        if self.current is not self.origin:
+            self.counts.resets += 1
+        self._serve(self.origin)
+        self.buffer = FrameBuffer(self.buffer.size)
+        self.pool.clear()
+
     def _serve(self, state: State) -> None:
         self.session, self.serving = self.model.serve(state)
         self.current = state

@@ -9,6 +9,8 @@ ROOT = Path(__file__).parents[1]
 CODE = ["tta", "export", "runtime", "devices", "firmware_bridge"]
 WRITTEN = {".py", ".toml", ".c", ".h", ".cpp", ".ino"}
 MOST_LINES = 400  # past this a file holds two ideas
+# The device's library is one source file on purpose: a sketch takes it and its header, and no build system.
+LONGER = {"firmware_bridge/firmware/tta_bridge.c": 600}
 
 # Written in pieces, so that this file passes its own test.
 FORBIDDEN = re.compile(r"(?<![\w.~-])/(?:work|root|home/\w+)" + r"/|\b(?:TO" + r"DO|FIX" + r"ME)\b")
@@ -39,7 +41,7 @@ def test_a_file_holds_one_idea():
         for path in tracked(*CODE)
         if path.suffix in WRITTEN
     }
-    assert {name: n for name, n in lines.items() if n >= MOST_LINES} == {}
+    assert {name: n for name, n in lines.items() if n >= LONGER.get(name, MOST_LINES)} == {}
 
 
 def test_no_module_hides_a_standard_one():

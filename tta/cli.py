@@ -1,14 +1,15 @@
-"""The command ``tta``: export, inspect, run, simulate, audit, demo, bench, state."""
+"""The command ``tta``: export, inspect, run, simulate, audit, demo, bench, serial, state."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from tta import __version__
-from tta.alarm_arguments import add_export_arguments, add_run_arguments, policy, told
+from tta.alarm_arguments import add_run_arguments, policy, told
+from tta.arguments import bench_arguments, export_arguments, serial_arguments, whole
 from tta.errors import TtaError
 from tta.manifest import PROFILES
 
@@ -36,50 +37,24 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"tta {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _export(commands.add_parser("export", help="make a bundle from a torch model"))
+    made = commands.add_parser("export", help="make a bundle from a torch model")
+    export_arguments(made)
+    made.set_defaults(action=export)
     _inspect(commands.add_parser("inspect", help="say what a bundle holds"))
     _run(commands.add_parser("run", help="stream a source through a bundle that adapts"))
     _simulate(commands.add_parser("simulate", help="what a shift does, and what adaptation buys"))
     _audit(commands.add_parser("audit", help="which input channels a model relies on"))
     _demo(commands.add_parser("demo", help="watch a shipped model adapt, offline, in a minute"))
-    _bench(commands.add_parser("bench", help="what a bundle costs here, against plain onnxruntime"))
+    measured = commands.add_parser(
+        "bench", help="what a bundle costs here, against plain onnxruntime"
+    )
+    bench_arguments(measured)
+    measured.set_defaults(action=bench)
+    ports = commands.add_parser("serial", help="look at microcontrollers on serial ports")
+    serial_arguments(ports)
+    ports.set_defaults(action=serial)
     _state(commands.add_parser("state", help="look at adapted states, or write them as ONNX"))
     return parser
-
-
-def _export(p: argparse.ArgumentParser) -> None:
-    p.add_argument(
-        "factory",
-        help="pkg.mod:factory; the call returns (model, example) or (model, example, options), "
-        "options being keyword arguments of tta.export.to_bundle",
-    )
-    p.add_argument("-o", "--output", required=True, help="folder to write, NAME.tta by custom")
-    p.add_argument("--samples", help="npz of preprocessed source samples (N, ...) for calibration")
-    p.add_argument("--labels", help="class names: a file with one a line, or a,b,c")
-    p.add_argument(
-        "--preprocess", help="JSON file that says how a frame becomes the input, or none"
-    )
-    p.add_argument("--hebbian", help="layers that become Hebbian, a,b; 'none' for none")
-    p.add_argument(
-        "--layers",
-        help="norm layers that adapt: all (default), stem, last:N, names a,b, or auto (most drift a ms)",
-    )
-    p.add_argument(
-        "--constant-statistics",
-        action="store_true",
-        help="gradients take batch statistics for constants: a faster step, no longer exact",
-    )
-    p.add_argument(
-        "--recompute",
-        action="store_true",
-        help="a step computes every second norm's input again: less memory, more time",
-    )
-    p.add_argument("--objectives", help="step graphs to build (default entropy,nhl)")
-    p.add_argument("--ep", help="how slots reach a provider, as cpu:refold,tensorrt:affine")
-    p.add_argument("--overwrite", action="store_true", help="replace an existing bundle")
-    p.add_argument("--checks", action="store_true", help="print every check")
-    add_export_arguments(p)
-    p.set_defaults(action=export)
 
 
 def export(given: argparse.Namespace) -> None:
@@ -115,10 +90,10 @@ def _run(p: argparse.ArgumentParser) -> None:
     p.add_argument("source", nargs="+", help="dir://…, npz://…, file://…, serial://…, 0 (camera)")
     p.add_argument("--adapter", default="nhl", help="name?option=value (default nhl)")
     p.add_argument("--sink", action="append", help="stdout, jsonl:FILE, null; may be repeated")
-    p.add_argument("--batch", type=_whole(1), default=16, help="frames a step (default 16)")
+    p.add_argument("--batch", type=whole(1), default=16, help="frames a step (default 16)")
     p.add_argument("--serve", choices=("stream", "batch"), default="stream")
     p.add_argument("--governor", choices=("auto", "always", "off"), default="auto")
-    p.add_argument("--threads", type=_whole(1), help="inference threads (default: the device's)")
+    p.add_argument("--threads", type=whole(1), help="inference threads (default: the device's)")
     p.add_argument("--device", default="desktop", help="device profile (default desktop)")
     p.add_argument(
         "--adapt",
@@ -130,7 +105,7 @@ def _run(p: argparse.ArgumentParser) -> None:
         "--duty", type=float, metavar="D", help="share of the time for inline adaptation"
     )
     p.add_argument(
-        "--every", type=_whole(1), default=0, metavar="K", help="learn from every K-th frame"
+        "--every", type=whole(1), default=0, metavar="K", help="learn from every K-th frame"
     )
     p.add_argument(
         "--commit-s",
@@ -141,8 +116,8 @@ def _run(p: argparse.ArgumentParser) -> None:
     )
     p.add_argument("--provider", action="append", help="cpu, cuda, tensorrt, ...; may be repeated")
     p.add_argument("--ep-profile", choices=PROFILES, help="how slots reach the served session")
-    p.add_argument("--memory-mib", type=_whole(1), help="memory that the process may have")
-    p.add_argument("--limit", type=_whole(1), help="frames a source at most")
+    p.add_argument("--memory-mib", type=whole(1), help="memory that the process may have")
+    p.add_argument("--limit", type=whole(1), help="frames a source at most")
     p.add_argument("--state", help="adapted state to start from")
     p.add_argument("--save-state", help="file for the state at the end")
     add_run_arguments(p)
@@ -221,11 +196,11 @@ def _simulate(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--out", metavar="DIR", help="folder for timeline.png, .html, JSON lines, summary"
     )
-    p.add_argument("--batch", type=_whole(1), default=16, help="frames a step (default 16)")
+    p.add_argument("--batch", type=whole(1), default=16, help="frames a step (default 16)")
     p.add_argument("--governor", choices=("auto", "always", "off"), default="auto")
-    p.add_argument("--threads", type=_whole(1), default=1, help="inference threads (default 1)")
-    p.add_argument("--window", type=_whole(1), help="frames behind each point of the error curve")
-    p.add_argument("--limit", type=_whole(1), help="frames at most")
+    p.add_argument("--threads", type=whole(1), default=1, help="inference threads (default 1)")
+    p.add_argument("--window", type=whole(1), help="frames behind each point of the error curve")
+    p.add_argument("--limit", type=whole(1), help="frames at most")
     p.set_defaults(action=simulate)
 
 
@@ -251,13 +226,11 @@ def _audit(p: argparse.ArgumentParser) -> None:
     p.add_argument("data", help="a source with labels: npz://…, sim://…")
     p.add_argument("--channels", default="", help="names of the channels, ax,ay,az")
     p.add_argument("--groups", default="", help="more groups, accel=ax+ay+az,gyro=wx+wy+wz")
-    p.add_argument(
-        "--grid", type=_whole(1), default=0, help="cut pictures into N x N parts as well"
-    )
-    p.add_argument("--repeats", type=_whole(1), default=3, help="permutations a figure (default 3)")
-    p.add_argument("--seed", type=_whole(0), default=0, help="of the permutations (default 0)")
-    p.add_argument("--limit", type=_whole(1), help="frames at most")
-    p.add_argument("--threads", type=_whole(1), default=1, help="inference threads (default 1)")
+    p.add_argument("--grid", type=whole(1), default=0, help="cut pictures into N x N parts as well")
+    p.add_argument("--repeats", type=whole(1), default=3, help="permutations a figure (default 3)")
+    p.add_argument("--seed", type=whole(0), default=0, help="of the permutations (default 0)")
+    p.add_argument("--limit", type=whole(1), help="frames at most")
+    p.add_argument("--threads", type=whole(1), default=1, help="inference threads (default 1)")
     p.add_argument("--no-keep", action="store_true", help="do not write audit.json into the bundle")
     p.set_defaults(action=audit)
 
@@ -284,14 +257,21 @@ def _demo(p: argparse.ArgumentParser) -> None:
     p.add_argument("--json", metavar="FILE", help="write the figures as JSON")
     p.add_argument("--out", metavar="DIR", help="save pictures there; needs the extra sim")
     p.add_argument("--adapter", default="nhl", help="name?option=value (default nhl)")
-    p.add_argument("--seed", type=_whole(0), default=0, help="of the stream (default 0)")
-    p.add_argument("--frames", type=_whole(1), default=2000, help="frames a segment (at most 2000)")
-    p.add_argument("--batch", type=_whole(1), default=16, help="frames a step (default 16)")
+    p.add_argument("--seed", type=whole(0), default=0, help="of the stream (default 0)")
+    p.add_argument("--frames", type=whole(1), default=2000, help="frames a segment (at most 2000)")
+    p.add_argument("--batch", type=whole(1), default=16, help="frames a step (default 16)")
+    p.add_argument("--sensor", action="store_true", help="a board without hardware, and its sensor")
+    p.add_argument("--board", help="with --sensor: mps2 (a Cortex-M3 in QEMU), posix or python")
     p.set_defaults(action=demo)
 
 
 def demo(given: argparse.Namespace) -> None:
     """``tta demo``."""
+    if given.sensor:
+        from tta.demo.sensor import demo as sensor
+
+        sensor(given.adapter, given.seed, given.board, given.json)
+        return
     from tta.demo.show import demo as show
 
     if given.out is None:
@@ -304,52 +284,23 @@ def demo(given: argparse.Namespace) -> None:
     print(*pictures.save(), sep="\n")
 
 
-def _bench(p: argparse.ArgumentParser) -> None:
-    p.add_argument("bundle")
-    p.add_argument(
-        "--with", dest="others", action="append", default=[], metavar="BUNDLE",
-        help="another bundle of the same model, say with fewer layers; may be repeated",
-    )  # fmt: skip
-    p.add_argument("--adapter", default="nhl", help="name?option=value (default nhl)")
-    p.add_argument("--batch", type=_whole(1), default=16, help="frames a step (default 16)")
-    p.add_argument("--rounds", type=_whole(1), default=6, help="blocks a candidate (default 6)")
-    p.add_argument("--frames", type=_whole(1), default=0, help="frames a candidate at most")
-    p.add_argument("--block-s", type=float, default=2.0, help="seconds a block (default 2)")
-    p.add_argument(
-        "--threads", type=_whole(1), default=0, help="threads for 'all cores' (default: all)"
-    )
-    p.add_argument("--duty", type=float, default=0.1, help="of inline adaptation (default 0.1)")
-    p.add_argument(
-        "--every", type=_whole(0), default=8, help="frames a sample of statistics (default 8)"
-    )
-    p.add_argument(
-        "--commit-s", type=float, default=15.0, help="seconds between commits (default 15)"
-    )
-    p.add_argument("--steps", type=_whole(1), default=7, help="steps timed (default 7)")
-    p.add_argument("--swaps", type=_whole(1), default=20, help="swaps for memory (default 20)")
-    p.add_argument(
-        "--vs",
-        nargs=2,
-        metavar=("torch", "FACTORY"),
-        help="torch pkg.mod:factory: eager torch beside",
-    )
-    p.add_argument(
-        "--fps", type=float, default=0.0, help="a paced run at so many frames per second"
-    )
-    p.add_argument(
-        "--load", type=float, default=0.7, help="share of the period taken (default 0.7)"
-    )
-    p.add_argument("--cpus", default="0", help="cores of the paced run (default 0)")
-    p.add_argument("--pace-s", type=float, default=60.0, help="seconds of it (default 60)")
-    p.add_argument("--json", metavar="FILE", help="write the figures as JSON")
-    p.set_defaults(action=bench)
-
-
 def bench(given: argparse.Namespace) -> None:
     """``tta bench``."""
     from tta.runtime.bench_command import bench_command
 
     bench_command(given)
+
+
+def serial(given: argparse.Namespace) -> None:
+    """``tta serial``."""
+    from tta import serial_tools
+
+    if given.what == "list":
+        serial_tools.list_ports()
+    elif given.what == "hello":
+        serial_tools.hello(given.port, given.baud)
+    else:
+        getattr(serial_tools, given.what)(given.port, given.baud, given.seconds)
 
 
 def _state(p: argparse.ArgumentParser) -> None:
@@ -386,16 +337,3 @@ def state_export(given: argparse.Namespace) -> None:
     written = fold(bundle, state, given.onnx)
     what = f"state at step {state.step}" if state else "source model"
     print(f"{written}: {what}, {written.stat().st_size / 1e6:.2f} MB, plain ONNX")
-
-
-def _whole(least: int) -> Callable[[str], int]:
-    """Reads a whole number of at least so much."""
-
-    def read(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(
-                f"must be a whole number of at least {least}, but is {text!r}"
-            )
-        return int(text)
-
-    return read
