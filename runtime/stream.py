@@ -279,7 +279,9 @@ class Stream:
                 self.monitor.observe_state(outcome.state.slots, self.model.bundle.source_slots)
                 trim()
                 counts.commits += action == "commit"
-                counts.resets += action == "reset"
+                if action == "reset":
+                    counts.resets += 1
+                    self.monitor.watch.resettle()
             else:
                 counts.stale += 1
                 action, reason = "reject", "the state it was made from is no longer in force"

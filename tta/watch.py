@@ -188,6 +188,13 @@ class Watch:
         )
         return self._detected
 
+    def resettle(self) -> None:
+        """Judge a shift by what comes from here on: the governor has seen the stream return to the source."""
+        if self._settling:
+            self._settling = SKIP + self._length
+            self._wrong, self._extended = [], 0
+            self._collect()
+
     @property
     def settling(self) -> bool:
         """Whether a shift was detected that has no verdict yet."""
