@@ -11,6 +11,7 @@ from tests.models.cifar import LABELS, MEAN, STD, factory, preprocess
 from tests.recipes.describe_bundle import say
 from tests.recipes.train_cifar import split
 from tta.export import to_bundle
+from tta.export.drift_calibration import DriftOptions
 
 
 def main() -> None:
@@ -19,7 +20,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     model, _ = factory()
-    images, _ = split("calibration")
+    images, targets = split("calibration")
     samples = preprocess(images)
     exported = to_bundle(
         model,
@@ -37,6 +38,8 @@ def main() -> None:
             "std": list(STD),
         },
         overwrite=True,
+        targets=targets,
+        drift=DriftOptions(kinds=True),
     )
     say(exported, len(samples))
 

@@ -34,7 +34,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     model, _ = factory()
-    images, labels, held, _ = photographs()
+    images, labels, held, targets = photographs()
     if arguments.stream:
         np.savez_compressed(arguments.stream, images=images, labels=labels)
         print(f"{arguments.stream}: {images.shape}")
@@ -58,6 +58,7 @@ def main() -> None:
             "std": [STD] * 3,
         },
         overwrite=True,
+        targets=targets,
     )
     say(exported, len(samples))
 

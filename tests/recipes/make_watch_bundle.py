@@ -51,7 +51,8 @@ def main() -> None:
         with torch.no_grad():
             wrong = float((model(normal(x)).argmax(1) != torch.from_numpy(y)).float().mean())
         print(f"error on {part}: {100 * wrong:.1f} % of {len(y)} windows")
-    samples = normal(windows("calibration")[0])
+    held, targets, _ = windows("calibration")
+    samples = normal(held)
     exported = to_bundle(
         model,
         samples[:4],
@@ -67,6 +68,7 @@ def main() -> None:
             "std": [float(f"{v:.6g}") for v in std],
         },
         overwrite=True,
+        targets=targets,
     )
     say(exported, len(samples))
 
