@@ -67,7 +67,7 @@ class Clock:
         good = np.array([p for p in self._points if p[0] <= 2 * least + 2e-4])
         device, host = good[:, 1], good[:, 2]
         self._known = True
-        self._at_us, self._at_s = device.mean(), host.mean()
+        self._at_us, self._at_s = float(device.mean()), float(host.mean())
         spread = device - self._at_us
         if np.ptp(device) > 2e6:  # two seconds: below that the delay hides any drift
             slope = float((spread * (host - self._at_s)).sum() / (spread**2).sum())
