@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tests.firmware_bridge.test_session import SCHEMA, Cable, in_units
+from tests.firmware_bridge.test_bridge_session import SCHEMA, Cable, in_units
 from tta.errors import SourceError
 from tta.firmware_bridge import normalization
 from tta.firmware_bridge.session import Samples
