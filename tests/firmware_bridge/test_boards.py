@@ -226,6 +226,7 @@ def test_the_arduino_sketch_is_built_and_runs(tmp_path):
             with open_source(f"serial://{port}") as source:
                 frames = list(itertools.islice(source, 8))
             assert source.bridge.session.hello.firmware == "analog inputs"
-            assert frames[-1].data.shape == (3, 10) and source.errors == 0
+            assert frames[-1].data.shape == (3, 10)
+            assert source.errors <= 1  # a frame that had begun when the port was opened
         finally:
             process.terminate()

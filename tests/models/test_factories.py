@@ -10,6 +10,7 @@ SHAPES = {
     "wrn:wrn_40_2": (3, 32, 32),
     "mobilenet_v2:factory": (3, 64, 64),
     "resnet18:factory": (3, 64, 64),
+    "resnet50:factory": (3, 64, 64),
     "efficientnet_lite:factory": (3, 64, 64),
     "vit:factory": (3, 32, 32),
     "vit:mean_pool": (3, 32, 32),
