@@ -253,11 +253,11 @@ def test_an_outcome_is_settled_once_its_state_is_in_force(model, inputs, drifted
     assert with_slot(stream.current, "head.bias", 0) is not stream.current
 
 
-def test_a_swapped_session_is_taken_down_beside_the_loop(model, drifted):
+def test_a_swapped_session_is_taken_down_beside_the_loop(bundle, drifted):
     """Taking it down and trimming the heap take milliseconds, which no frame should wait."""
     import weakref
 
-    stream, when = Stream(model, Gated(), governor="always"), Worker()
+    stream, when = Stream(Model(bundle), Gated(), governor="always"), Worker()
     when.prepare([stream])
     feed(stream, drifted[:B], when)
     by = []
