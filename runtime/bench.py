@@ -54,8 +54,8 @@ def _check(bundle: Bundle, setting: Setting, others: Sequence[Bundle]) -> None:
     name = setting.adapter.partition("?")[0]
     if setting.vs and name not in EAGER_ADAPTERS:
         raise TtaError(
-            f"eager torch has {' and '.join(EAGER_ADAPTERS)}, but not {name!r}: choose --adapter tent, or leave "
-            "out --vs"
+            f"eager torch has {' and '.join(EAGER_ADAPTERS)}, but not {name!r}: choose --adapter tent, "
+            "or leave out --vs"
         )
     names = [label(each, k) for k, each in enumerate((bundle, *others))]
     if twice := [name for name in names if names.count(name) > 1]:

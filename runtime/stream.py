@@ -133,7 +133,8 @@ class Stream:
         step = self.model.adapting.run("batch", x[None], self.current.slots, alpha=0.0)
         latency = time.perf_counter() - start
         self.counts.sampled += 1
-        if self.pool.frames >= max(MOST_POOLED, self.batch):  # rounds that never come must not grow it
+        most = max(MOST_POOLED, self.batch)
+        if self.pool.frames >= most:  # rounds that never come must not grow it
             self.counts.dropped += self.pool.frames
             self.pool.clear()
         self.pool.add(step)

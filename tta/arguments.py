@@ -37,7 +37,9 @@ def export_arguments(p: argparse.ArgumentParser) -> None:
         help="a step computes every second norm's input again: less memory, more time",
     )
     p.add_argument("--objectives", help="step graphs to build (default entropy,nhl)")
-    p.add_argument("--ep", help="how slots reach a provider: refold, inputs or affine, as cpu:refold,tensorrt:affine")
+    p.add_argument(
+        "--ep", help="how slots reach a provider: refold, inputs or affine; cpu:refold,tensorrt:affine"
+    )
     p.add_argument("--overwrite", action="store_true", help="replace an existing bundle")
     p.add_argument("--checks", action="store_true", help="print every check")
     add_export_arguments(p)
@@ -51,7 +53,8 @@ def bench_arguments(p: argparse.ArgumentParser) -> None:
         help="another bundle of the same model, say with fewer layers; may be repeated",
     )  # fmt: skip
     p.add_argument(
-        "--adapter", help="name?option=value (default nhl; tent with --vs, or where there is no step/nhl)"
+        "--adapter",
+        help="name?option=value (default nhl; tent with --vs, or where there is no step/nhl)",
     )
     p.add_argument("--batch", type=whole(1), default=16, help="frames a step (default 16)")
     p.add_argument("--rounds", type=whole(1), default=6, help="blocks a candidate (default 6)")
@@ -60,12 +63,16 @@ def bench_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--threads", type=whole(1), default=0, help="threads for 'all cores' (default: all)"
     )
-    p.add_argument("--duty", type=float, default=0.1, help="share of the time for inline adaptation (default 0.1)")
+    p.add_argument(
+        "--duty", type=float, default=0.1, help="share of the time for inline rounds (default 0.1)"
+    )
     p.add_argument(
         "--every", type=whole(0), default=8, help="frames a sample of statistics (default 8)"
     )
     p.add_argument(
-        "--commit-s", type=float, default=15.0,
+        "--commit-s",
+        type=float,
+        default=15.0,
         help="seconds between commits of the sampling candidate at most (default 15)",
     )
     p.add_argument("--steps", type=whole(1), default=7, help="steps timed (default 7)")

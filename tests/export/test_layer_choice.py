@@ -129,7 +129,7 @@ def test_without_a_hebbian_layer_the_cure_is_another_method(tmp_path):
 
     net, example = model("resnet20:factory")
     bundle = to_bundle(net, example, tmp_path / "late.tta", layers="last:2").bundle
-    with pytest.raises(BundleError, match="no Hebbian layer, so choose --adapter tent"):
+    with pytest.raises(BundleError, match="no layer is Hebbian, so choose --adapter tent"):
         check_needs(make_adapter("nhl"), bundle)
 
 
