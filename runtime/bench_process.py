@@ -53,11 +53,9 @@ class Candidate:
             TtaError: it has ended; the message has its last line.
         """
         assert self._process.stdin is not None
-        try:
+        with suppress(OSError):  # if it is gone, reading says why
             self._process.stdin.write(json.dumps({"do": do, **more}) + "\n")
             self._process.stdin.flush()
-        except OSError:  # it is gone; reading says why
-            pass
         return self._read()
 
     def end(self) -> None:
