@@ -32,7 +32,7 @@ from tta.export.kind_calibration import calibrate_kinds
 from tta.export.lift import Lifted, lift, zero_gradient
 from tta.export.operators import dims
 from tta.export.optimize.auto_layers import Candidate, weigh
-from tta.export.profile_graphs import DEFAULT, check_profiles, profile_graphs
+from tta.export.profile_graphs import DEFAULT, check_profiles, checked, profile_graphs
 from tta.export.step_graph import batch_graph, step_graph
 from tta.export.torch_graph import trace
 from tta.export.verify import Check, verify
@@ -152,7 +152,7 @@ def to_bundle(
     _check_classes(lifted, task, labels)
     if not lifted.hebbian:
         functions.pop("step/nhl", None)
-    ep = dict(DEFAULT if ep is None else ep)
+    ep = checked(DEFAULT if ep is None else ep)
     graphs = {"infer": infer_graph(lifted), "batch": batch_graph(lifted)}
     graphs |= profile_graphs(lifted, ep)
     for graph, (objective, with_change) in functions.items():

@@ -34,7 +34,8 @@ def chosen(names: Sequence[str], layers: Layers) -> set[str]:
         return set(names)
     if layers == "stem":
         return set(names[:1])
-    words = [w for w in layers.split(",") if w] if isinstance(layers, str) else list(layers)
+    given = layers.split(",") if isinstance(layers, str) else list(layers)
+    words = [word.strip() for word in given if word.strip()]
     if len(words) == 1 and words[0].startswith("last:"):
         count = words[0].removeprefix("last:")
         if not count.isdecimal() or not 1 <= int(count) <= len(names):

@@ -55,7 +55,7 @@ def export_command(given: argparse.Namespace) -> None:
         options["preprocess"] = likely_preprocess(tuple(getattr(example, "shape", ())))
     if given.hebbian:
         options["hebbian"] = [] if given.hebbian == "none" else given.hebbian.split(",")
-    if given.layers:
+    if given.layers is not None:
         options["layers"] = given.layers
     if given.constant_statistics:
         options["constant_statistics"] = True
@@ -63,7 +63,7 @@ def export_command(given: argparse.Namespace) -> None:
         options["recompute"] = True
     if given.objectives:
         options["objectives"] = given.objectives.split(",")
-    if given.ep:
+    if given.ep is not None:
         options["ep"] = profiles(given.ep)
     options.setdefault("drift", _drift(given, options.get("samples")))
     options["overwrite"] = given.overwrite or options.get("overwrite", False)

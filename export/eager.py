@@ -7,12 +7,11 @@ Tent as its authors write it: norm layers that adapt run on batch statistics, Ad
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import json
 import sys
 import time
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import torch
@@ -29,8 +28,7 @@ def save(factory: str, path: str, onnx: str) -> None:
     made = getattr(importlib.import_module(module), function)()
     model, example = made[0].eval(), made[1][:1].clone()
     torch.save((model, example), path)
-    with contextlib.redirect_stdout(sys.stderr):  # stdout is for answers
-        torch.onnx.export(model, (example,), onnx, dynamo=True, external_data=False, verbose=False)
+    torch.onnx.export(model, (example,), onnx, dynamo=True, external_data=False, verbose=False)
 
 
 class Eager:
@@ -43,12 +41,14 @@ class Eager:
         self.adapter = str(spec.get("adapter", "tent")).partition("?")[0]
         if self.adapter not in ("tent", "bn_stats"):
             raise TtaError(f"eager torch has tent and bn_stats, not {self.adapter}")
-        chosen = spec.get("layers")
-        self.norms = [
-            module
-            for name, module in self.model.named_modules()
-            if isinstance(module, NORMS) and (chosen is None or name in chosen)
-        ]
+        norms = {n: m for n, m in self.model.named_modules() if isinstance(m, NORMS)}
+        chosen = list(norms) if spec.get("layers") is None else spec["layers"]
+        if missing := [name for name in chosen if name not in norms]:  # it would seem faster
+            raise TtaError(
+                f"eager torch has no norm layer {missing[0]!r} that the bundle adapts: name the factory that "
+                "the bundle was exported from"
+            )
+        self.norms = [norms[name] for name in chosen]
         self.model.requires_grad_(False)
         parameters = [
             p for m in self.norms for p in (m.weight, getattr(m, "bias", None)) if p is not None
@@ -86,22 +86,23 @@ class Eager:
 
 def main() -> None:
     """Be a candidate until told to end."""
+    answers, sys.stdout = sys.stdout, sys.stderr  # what a model prints is no answer
     spec = json.loads(sys.argv[1])
     if "save" in spec:
         save(spec["factory"], spec["save"], spec["onnx"])
-        print(json.dumps({"ready": True}), flush=True)
+        print(json.dumps({"ready": True}), file=answers, flush=True)
         return
     made = Eager(spec)
     # what torch alone needs is up to here; onnxruntime, which the listener imports, comes after the answer
     rng = np.random.default_rng(0)
     inputs = rng.normal(size=(32, *made.sample)).astype(np.float32)
     made.frame(inputs[0], time.perf_counter())
-    _listen(made, inputs, spec.get("batch", 1))
+    _listen(made, inputs, spec.get("batch", 1), answers)
 
 
-def _listen(made: Eager, inputs: Any, batch: int) -> None:
+def _listen(made: Eager, inputs: Any, batch: int, answers: TextIO) -> None:
     """As ``bench_child.listen``, without importing onnxruntime."""
-    print(json.dumps({"ready": True}), flush=True)
+    print(json.dumps({"ready": True}), file=answers, flush=True)
     for line in sys.stdin:
         command = json.loads(line)
         what = command["do"]
@@ -120,7 +121,7 @@ def _listen(made: Eager, inputs: Any, batch: int) -> None:
                 made.step(chosen) if what == "steps" else made.frame(chosen[0], wall)
                 answer["cpu_ms"].append((time.process_time() - cpu) * 1e3)
                 answer["wall_ms"].append((time.perf_counter() - wall) * 1e3)
-        print(json.dumps(answer), flush=True)
+        print(json.dumps(answer), file=answers, flush=True)
 
 
 def _status(key: str) -> float:

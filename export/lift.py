@@ -122,7 +122,11 @@ def lift(
     ]
     matched = {n: next((m for kind in kinds if (m := kind.match(n))), None) for n in graph}
     norms = {node: norm for node, norm in matched.items() if norm is not None}
-    adaptable = chosen([norm.name for norm in norms.values()], layers) if norms else set()
+    if not norms and layers != "all":
+        raise ExportError(
+            f"layers {layers!r} chooses among norm layers, but the model has none: leave it out"
+        )
+    adaptable = chosen([norm.name for norm in norms.values()], layers)
     for node, norm in norms.items():
         if norm.name not in adaptable:
             lifted.fixed[node] = norm

@@ -43,16 +43,30 @@ def profiles(text: str) -> dict[str, str]:
     >>> profiles("tensorrt:affine")
     {'cpu': 'refold', 'tensorrt': 'affine'}
     """
-    found = dict(DEFAULT)
+    pairs: list[tuple[str, str]] = []
     for item in text.split(","):
         provider, _, profile = item.strip().partition(":")
+        pairs.append((provider, profile))
+    found = checked(dict(pairs))
+    if len(found) < len(pairs):
+        raise ExportError("--ep gives one provider several profiles, but one is how its slots arrive")
+    return {**DEFAULT, **found}
+
+
+def checked(chosen: Mapping[str, str]) -> dict[str, str]:
+    """Profiles by provider, all of them known.
+
+    Raises:
+        ExportError: an unknown provider or profile.
+    """
+    for provider, profile in chosen.items():
         if provider not in NAMES or profile not in PROFILES:
+            given = f"{provider}:{profile}" if profile else provider
             raise ExportError(
                 f"--ep is provider:profile,... with providers {', '.join(NAMES)} and profiles "
-                f"{', '.join(PROFILES)}, but got {item.strip()!r}"
+                f"{', '.join(PROFILES)}, but got {given!r}"
             )
-        found[provider] = profile
-    return found
+    return dict(chosen)
 
 
 def profile_graphs(lifted: Lifted, chosen: Mapping[str, str]) -> dict[str, ir.Model]:

@@ -13,18 +13,24 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tta.bundle import Bundle
+from tta.errors import TtaError
 from tta.runtime.bench_cost import eager, memory, steps, torch
-from tta.runtime.bench_report import Bench, Setting, Table
+from tta.runtime.bench_report import Bench, Setting, Table, label
 from tta.runtime.bench_speed import paced, speed
 from tta.runtime.fold import fold
+from tta.runtime.method import check_coupling, check_needs, make_adapter
+
+EAGER_ADAPTERS = ("tent", "bn_stats")
 
 
 def bench(bundle: Bundle, setting: Setting, others: Sequence[Bundle] = ()) -> Bench:
     """Measure one bundle, and its steps beside those of other bundles of the same model.
 
     Raises:
-        TtaError: a candidate could not run; the message is its last word.
+        TtaError: something asked for cannot be measured, or a candidate could not run: then the message is
+            its last word.
     """
+    _check(bundle, setting, others)
     found = Bench(bundle.manifest.name, setting)
     with tempfile.TemporaryDirectory() as scratch:
         plain = {"kind": "plain", "model": str(fold(bundle, None, Path(scratch) / "plain.onnx"))}
@@ -37,6 +43,25 @@ def bench(bundle: Bundle, setting: Setting, others: Sequence[Bundle] = ()) -> Be
         if setting.fps:
             paced(found, bundle, plain, setting)
     return found
+
+
+def _check(bundle: Bundle, setting: Setting, others: Sequence[Bundle]) -> None:
+    """Refuse at once what a candidate would refuse after minutes."""
+    adapter = make_adapter(setting.adapter)
+    for each in (bundle, *others) if setting.vs else (bundle,):
+        check_needs(adapter, each)
+        check_coupling(adapter, each, setting.batch)
+    name = setting.adapter.partition("?")[0]
+    if setting.vs and name not in EAGER_ADAPTERS:
+        raise TtaError(
+            f"eager torch has {' and '.join(EAGER_ADAPTERS)}, but not {name!r}: choose --adapter tent, "
+            "or leave out --vs"
+        )
+    names = [label(each, k) for k, each in enumerate((bundle, *others))]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise TtaError(
+            f"two bundles are called {twice[0]!r}, and figures go by that name: rename a folder"
+        )
 
 
 __all__ = ["Bench", "Setting", "Table", "bench"]

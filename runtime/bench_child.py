@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import onnxruntime as ort
@@ -23,7 +23,7 @@ POOL = 32  # different frames that take turns
 
 
 class Plain:
-    """onnxruntime on one ONNX file, as anyone would use it."""
+    """onnxruntime on one ONNX file, with the threads, the spinning and the order of nodes that ours has."""
 
     def __init__(self, spec: dict[str, Any]) -> None:
         from tta.runtime.session import options
@@ -155,10 +155,11 @@ class Adapting:
         from tta.runtime.memory import trim
 
         stream = self.stream
+        named = stream.model.bundle.manifest.named
         scale = np.float32(1 + 1e-3 * (1 + k % 7))
         norms = {
             s.name: stream.origin.slots[s.name] * scale
-            for s in stream.model.bundle.manifest.named("scale", "bias", "mean", "var")
+            for s in named("scale", "bias", "mean", "var") or named("weight", "head_bias")
         }
         state = stream.origin.child(norms)
         stream.session, stream.serving = stream.model.serve(state)
@@ -167,6 +168,7 @@ class Adapting:
 
 def main() -> None:
     """Be a candidate until told to end."""
+    answers = set_apart()
     spec = json.loads(sys.argv[1])
     if "cpus" in spec:
         os.sched_setaffinity(0, spec["cpus"])
@@ -174,12 +176,18 @@ def main() -> None:
     rng = np.random.default_rng(0)
     inputs = rng.normal(size=(POOL, *made.sample)).astype(np.float32)
     made.frame(inputs[0], time.perf_counter())
-    listen(made, inputs, spec.get("batch", 1))
+    listen(made, inputs, spec.get("batch", 1), answers)
 
 
-def listen(made: Any, inputs: Any, batch: int) -> None:
-    """Answer commands on stdin until ``end``; also what the candidate in eager torch runs."""
-    print(json.dumps({"ready": True}), flush=True)
+def set_apart() -> TextIO:
+    """Stdout for answers alone; what an adapter or a model prints goes to stderr."""
+    answers, sys.stdout = sys.stdout, sys.stderr
+    return answers
+
+
+def listen(made: Any, inputs: Any, batch: int, answers: TextIO) -> None:
+    """Answer commands on stdin until ``end``."""
+    print(json.dumps({"ready": True}), file=answers, flush=True)
     for line in sys.stdin:
         command = json.loads(line)
         what = command.pop("do")
@@ -187,7 +195,8 @@ def listen(made: Any, inputs: Any, batch: int) -> None:
             if hasattr(made, "end"):
                 made.end()
             return
-        print(json.dumps(_COMMANDS[what](made, inputs, batch, **command)), flush=True)
+        answer = _COMMANDS[what](made, inputs, batch, **command)
+        print(json.dumps(answer), file=answers, flush=True)
 
 
 def _frames(

@@ -10,10 +10,8 @@ from typing import Any
 import numpy as np
 
 from tta.bundle import Bundle
-from tta.errors import TtaError
 from tta.runtime.bench_process import EAGER, OURS, Candidate
-from tta.runtime.bench_report import PLAIN, Bench, Setting, Table, has_statistics, label, ours
-from tta.runtime.method import check_needs, make_adapter
+from tta.runtime.bench_report import PLAIN, Bench, Setting, Table, fits, label, ours
 
 
 def steps(
@@ -25,7 +23,7 @@ def steps(
         made: dict[str, Candidate] = {}
         for k, each in enumerate((bundle, *others)):
             for adapter in dict.fromkeys((s.adapter, "tent", "bn_stats", "nhl")):
-                if not _fits(adapter, each):
+                if not fits(adapter, each, s.batch):
                     continue
                 name = f"{label(each, k)}, {adapter}"
                 spec = {**ours(each, s), "adapter": adapter}
@@ -58,14 +56,6 @@ def steps(
     columns = ("step", "best ms", "median ms", "a frame to plain", "to the first", "commit ms")
     title = f"{bundle.manifest.name}: CPU time of a step on {s.batch} frames, one thread"
     found.tables.append(Table(title, columns, rows))
-
-
-def _fits(adapter: str, bundle: Bundle) -> bool:
-    try:
-        check_needs(make_adapter(adapter), bundle)
-    except TtaError:
-        return False
-    return adapter.partition("?")[0] != "bn_stats" or has_statistics(bundle)
 
 
 def memory(found: Bench, bundle: Bundle, plain: dict[str, Any], s: Setting) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tta.bundle import Bundle
+from tta.errors import TtaError
+from tta.runtime.method import check_coupling, check_needs, make_adapter
 
 PLAIN, AGAIN = "plain", "plain (A/A)"
 
@@ -24,13 +28,17 @@ class Setting:
         threads: inference threads where inference may use all cores.
         duty: share of the time for inline adaptation.
         every: sampling of statistics, 0 for none.
-        commit_s: seconds between two commits of the sampling candidate.
+        commit_s: seconds between two commits of the sampling candidate, fewer where its blocks are too
+            short to see one.
         paced_commit_s: the same for the paced one.
         steps: steps that are timed.
         starts: processes whose start is timed, beside torch.
         swaps: sessions swapped for the memory figures.
         fps, load, cpus, pace_s: a paced run; no fps, none.
         vs: ``pkg.mod:factory`` of the same model for eager torch, empty for none.
+
+    Raises:
+        TtaError: a value that nothing can be measured with.
     """
 
     adapter: str = "nhl"
@@ -51,6 +59,40 @@ class Setting:
     cpus: tuple[int, ...] = ()
     pace_s: float = 60.0
     vs: str = ""
+
+    def __post_init__(self) -> None:
+        for option, ok, wanted in (
+            ("--rounds", self.rounds >= 1, "at least 1"),
+            ("--frames", self.frames >= 0, "at least 0"),
+            ("--block-s", 0 < self.block_s < math.inf, "above 0 s"),
+            ("--duty", 0 < self.duty <= 1, "a share of the time above 0 and at most 1"),
+            ("--every", self.every >= 0, "at least 0"),
+            ("--commit-s", 0 <= self.commit_s < math.inf, "at least 0 s"),
+            ("--steps", self.steps >= 1, "at least 1"),
+            ("--swaps", self.swaps >= 1, "at least 1"),
+            ("--fps", 0 <= self.fps < math.inf, "above 0, or 0 for no paced run"),
+            ("--load", 0 < self.load <= 1, "a share of the period above 0 and at most 1"),
+            ("--pace-s", 0 < self.pace_s < math.inf, "above 0 s"),
+        ):
+            if not ok:
+                value = getattr(self, option.strip("-").replace("-", "_"))
+                raise TtaError(f"{option} is {wanted}, but is {value:g}")
+        if 0 < self.fps * self.pace_s < 1:
+            raise TtaError(
+                f"--fps {self.fps:g} for --pace-s {self.pace_s:g} is less than one frame: raise one of them"
+            )
+        if self.fps and (gone := sorted(set(self.cpus) - usable())):
+            raise TtaError(
+                f"--cpus names core {gone[0]}, but this process may run on "
+                f"{', '.join(map(str, sorted(usable())))}"
+            )
+
+
+def usable() -> set[int]:
+    """Cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return set(os.sched_getaffinity(0))
+    return set(range(os.cpu_count() or 1))
 
 
 @dataclass
@@ -92,6 +134,17 @@ def ours(bundle: Bundle, setting: Setting, **more: Any) -> dict[str, Any]:
 def has_statistics(bundle: Bundle) -> bool:
     """Whether bn_stats has anything to follow."""
     return bool(bundle.manifest.named("mean"))
+
+
+def fits(adapter: str, bundle: Bundle, batch: int) -> bool:
+    """Whether that adapter can take a step on so many frames of this bundle, and has anything to do."""
+    try:
+        made = make_adapter(adapter)
+        check_needs(made, bundle)
+        check_coupling(made, bundle, batch)
+    except TtaError:
+        return False
+    return adapter.partition("?")[0] != "bn_stats" or has_statistics(bundle)
 
 
 def label(bundle: Bundle, k: int) -> str:

@@ -18,16 +18,18 @@ from tta.runtime.bench_report import (
     Bench,
     Setting,
     Table,
-    has_statistics,
+    fits,
     label,
     ours,
 )
 from tta.runtime.bench_turns import take_turns
+from tta.runtime.sampling import KEPT
 
 SPEED = (
     "candidate", "p50 ms", "p95", "p99", "fps", "p99", "CPU", "learned/s", "commits/h",
 )  # fmt: skip
 DUTY_BLOCKS = 3
+AWAKE = "plain, spinning"  # as onnxruntime comes: threads that wait awake for each other
 NOTE = (
     "ms of a frame; fps, p99 and CPU time as ratios to plain; frames learned from a second; commits an hour. "
     "session: onnxruntime calls alone; loop: with prediction, drift scores and report"
@@ -45,7 +47,9 @@ def speed(
     """Frames per second: one inference thread, then as many as there are cores."""
     most = -(-s.frames // s.rounds) if s.frames else None
     cores = s.threads or os.cpu_count() or 1
-    sampled = {"adapter": "bn_stats", "regime": "inline", "every": s.every, "commit_s": s.commit_s}
+    seen_s = s.rounds * s.block_s / 2  # a commit that falls into no block would cost nothing
+    commit_s = min(s.commit_s, seen_s)
+    sampled = {"adapter": "bn_stats", "regime": "inline", "every": s.every, "commit_s": commit_s}
     one = {
         PLAIN: plain,
         AGAIN: plain,
@@ -55,15 +59,17 @@ def speed(
         "session, worker": ours(bundle, s, bare=True, regime="worker"),
         "loop, worker": ours(bundle, s, regime="worker"),
     }
-    if s.every and has_statistics(bundle):
+    least = min(s.batch, KEPT)  # frames that a round of the sampling candidate looks at
+    if s.every and fits("bn_stats", bundle, least):
         one[f"loop, every {s.every}"] = ours(bundle, s, **sampled)
         for k, other in enumerate(others):
-            if has_statistics(other):
+            if fits("bn_stats", other, least):
                 name = f"loop, every {s.every}, {label(other, k)}"
                 one[name] = ours(other, s, **sampled)
     every_core = {
         PLAIN: {**plain, "threads": cores},
         AGAIN: {**plain, "threads": cores},
+        AWAKE: {**plain, "threads": cores, "spinning": True},
         f"session, duty {s.duty:g}": ours(
             bundle, s, bare=True, regime="duty", duty=s.duty, threads=cores
         ),

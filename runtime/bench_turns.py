@@ -21,6 +21,7 @@ class Tally:
         cpu_s: CPU time of its process in them, the worker's included.
         ms: wall milliseconds of each frame.
         last: its own counts at the end: ``rounds``, ``commits``, ``spent_s``, ...
+        before: the same as the first block began.
     """
 
     frames: int = 0
@@ -28,6 +29,7 @@ class Tally:
     cpu_s: float = 0.0
     ms: list[float] = field(default_factory=list)
     last: dict[str, float] = field(default_factory=dict)
+    before: dict[str, float] = field(default_factory=dict)
 
     def add(self, block: dict[str, Any]) -> None:
         """Take in one block."""
@@ -35,15 +37,19 @@ class Tally:
         self.wall_s += block["wall_s"]
         self.cpu_s += block["cpu_s"]
         self.ms += block["ms"]
-        self.last = {k: v for k, v in block.items() if isinstance(v, int | float)}
+        self.last = counts(block)
+
+    def during(self, key: str) -> float:
+        """How much a count has grown in the blocks."""
+        return self.last.get(key, 0) - self.before.get(key, 0)
 
     def figures(self, base: Tally, batch: int) -> dict[str, float]:
         """Its figures, and their ratios to another's; all that it learned beside what it cost."""
         p50, p95, p99 = (float(v) for v in np.percentile(self.ms, [50, 95, 99]))
         fps, base_fps = self.frames / self.wall_s, base.frames / base.wall_s
         cpu, base_cpu = self.cpu_s / self.frames, base.cpu_s / base.frames
-        learned = self.last.get("sampled") or self.last.get("rounds", 0) * batch
-        worked = self.last.get("worked_s") or self.wall_s
+        learned = self.during("sampled") or self.during("rounds") * batch
+        worked = self.during("worked_s") or self.wall_s
         return {
             "p50_ms": p50,
             "p95_ms": p95,
@@ -54,10 +60,15 @@ class Tally:
             "p99_ratio": p99 / float(np.percentile(base.ms, 99)),
             "cpu_ratio": cpu / base_cpu,
             "adapted_fps": learned / worked,
-            "rounds": self.last.get("rounds", 0),
-            "commits_h": 3600 * self.last.get("commits", 0) / worked,
-            "duty": self.last.get("spent_s", 0.0) / worked,
+            "rounds": self.during("rounds"),
+            "commits_h": 3600 * self.during("commits") / worked,
+            "duty": self.during("spent_s") / worked,
         }
+
+
+def counts(block: dict[str, Any]) -> dict[str, float]:
+    """A block's numbers, without its lists."""
+    return {k: v for k, v in block.items() if isinstance(v, int | float)}
 
 
 def take_turns(
@@ -79,7 +90,8 @@ def take_turns(
     limit = {} if most is None else {"most": most}
     tallies = {c.name: Tally() for c in candidates}
     for candidate in candidates:
-        candidate.ask("frames", seconds=warm_s)
+        warm = candidate.ask("frames", seconds=warm_s)
+        tallies[candidate.name].before = counts(warm)  # what it learned there cost it nothing
     for k in range(rounds):
         for candidate in candidates if k % 2 else reversed(candidates):
             tallies[candidate.name].add(candidate.ask("frames", seconds=seconds, **limit))

@@ -28,7 +28,7 @@ from tta.errors import FrameError, SourceError, TtaError
 from tta.protocols import Adapter, Sink, Source
 from tta.records import Array, Frame, Prediction, Result
 from tta.runtime.redaction import redact
-from tta.runtime.regime import Inline, Regime, regime
+from tta.runtime.regime import Inline, Regime, check_serving, regime
 from tta.runtime.sink_uri import open_sink
 from tta.runtime.source_uri import open_source
 from tta.runtime.stream import Model, Stream
@@ -102,8 +102,7 @@ def results(
     when: Regime = INLINE,
 ) -> Iterator[Result]:
     """Results of several streams, one frame of each in turn, until all have ended."""
-    if serve not in ("stream", "batch"):
-        raise TtaError(f"serve is 'stream' or 'batch', but is {serve!r}")
+    check_serving(serve)
     waiting = [(stream, iter(frames)) for stream, frames in streams]
     while waiting:
         for pair in list(waiting):
@@ -154,6 +153,7 @@ def run(
     Raises:
         SourceError: a source has no frame, or cannot be read.
     """
+    check_serving(serve, adapt, duty, stream)
     opened = bundle if isinstance(bundle, Bundle) else Bundle(bundle)
     shared = Model(opened, threads, **(model or {}))
     if adapter != "none":
@@ -177,6 +177,8 @@ def run(
         for sink in sinks_:
             stack.callback(sink.close)
         made = [stream_ for stream_, _ in pairs]
+        if adapter != "none":
+            shared.check_memory()  # and once more, now that a session is there
         when = regime(adapt, duty, any(source.live for source in entered), budget)
         stack.callback(when.finish, made)
         when.prepare(made)

@@ -58,6 +58,15 @@ def trim() -> None:
         library.malloc_trim(0)
 
 
+def retire(held: list[Any]) -> None:
+    """Let go of a session that no longer serves, the only one in that list, and give its memory back.
+
+    Both take milliseconds, so a loop that has a thread beside it leaves this to the thread.
+    """
+    held.clear()
+    trim()
+
+
 def resident_mib() -> float:
     """Resident memory of this process now; nan where /proc does not say."""
     return _status("VmRSS")
@@ -108,21 +117,57 @@ def _system_mib() -> float:
     return float("nan")
 
 
-def _group_mib() -> list[float]:
-    """What the control group's limit leaves, in its two layouts."""
+_LAYOUTS = (  # hierarchy's name, its folder, limit, use, and file pages that the kernel drops when asked
+    ("", "", "memory.max", "memory.current", "inactive_file"),
+    ("memory", "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
+
+
+def _group_mib(root: Path = Path("/sys/fs/cgroup"), proc: Path = Path("/proc")) -> list[float]:
+    """What the limits of the process's control group and of those above it leave, in its two layouts.
+
+    Pages of files that nobody has read lately count as use, but go when memory is needed, so they are left
+    as well: a video that is read through would fill every limit otherwise.
+    """
     found = []
-    for limit, used in (
-        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-        (
-            "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-            "/sys/fs/cgroup/memory/memory.usage_in_bytes",
-        ),
-    ):
-        try:
-            found.append((int(Path(limit).read_text()) - int(Path(used).read_text())) / _MIB)
-        except (OSError, ValueError):  # absent, or "max"
-            continue
+    for hierarchy, folder, limit, used, idle in _LAYOUTS:
+        top = root / folder
+        for group in _groups(top, _own_group(proc, hierarchy)):
+            try:
+                most, now = (int((group / name).read_text()) for name in (limit, used))
+            except (OSError, ValueError):  # absent, or "max"
+                continue
+            found.append((most - now + _counted(group / "memory.stat", idle)) / _MIB)
     return found
+
+
+def _own_group(proc: Path, hierarchy: str) -> str:
+    """Path of this process's control group within a hierarchy, ``/`` where nothing says."""
+    try:
+        for line in (proc / "self/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if hierarchy in controllers.split(","):
+                return path
+    except (OSError, ValueError):
+        pass
+    return "/"
+
+
+def _groups(top: Path, path: str) -> list[Path]:
+    """A control group's folder and those above it; a container may show only the topmost."""
+    own = top / path.strip("/")
+    return [own, *(above for above in own.parents if above.is_relative_to(top))]
+
+
+def _counted(stat: Path, key: str) -> int:
+    try:
+        for line in stat.read_text().splitlines():
+            name, _, value = line.partition(" ")
+            if name == key:
+                return int(value)
+    except (OSError, ValueError):
+        pass
+    return 0
 
 
 def check_swap(weights_bytes: int, most_mib: float | None, inputs: bool) -> None:

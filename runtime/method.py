@@ -52,9 +52,12 @@ def check_needs(adapter: Any, bundle: Bundle) -> None:
     if missing:
         name = type(adapter).__module__.rpartition(".")[2].rstrip("_")
         objectives = ",".join(g.removeprefix("step/") for g in missing)
+        cure = f"export again with --objectives {objectives}"
+        if "step/nhl" in missing and "hebbian" not in bundle.manifest.layers.values():
+            cure = "no layer is Hebbian, so choose --adapter tent, or export again with --hebbian NAME"
         raise BundleError(
             f"adapter {name!r} needs {', '.join(missing)}, but this bundle provides "
-            f"{', '.join(bundle.manifest.provides)}: export again with --objectives {objectives}"
+            f"{', '.join(bundle.manifest.provides)}: {cure}"
         )
 
 

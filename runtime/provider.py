@@ -12,6 +12,7 @@ profile      how a state's slots reach the session
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
@@ -90,7 +91,12 @@ def model_options(given: Any, device: Any, manifest: Manifest) -> dict[str, Any]
     What the command line says wins, then the bundle, then the device.
     """
     providers = given.provider or list(device.providers)
-    known = _SHORT[full_name(providers[0])] in manifest.ep_profiles
+    first = present(providers)[0]  # those that are absent have no say
+    name = first if isinstance(first, str) else first[0]
+    asked = [full_name(p) for p in given.provider or ()]
+    if absent := [p for p in asked if p not in ort.get_available_providers()]:
+        print(f"this onnxruntime has no {', '.join(absent)}: {name} serves", file=sys.stderr)
+    known = _SHORT.get(name, name) in manifest.ep_profiles
     return {
         "providers": providers,
         "profile": given.ep_profile or (None if known else device.ep_profile),

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -64,7 +64,8 @@ class Duty(Inline):
     """Rounds that together take at most a share of the time.
 
     Time earns credit, ``share`` seconds a second, never more than one round costs, and a round runs once its
-    expected cost is earned. A round that took longer than expected leaves a debt. So at any moment
+    expected cost is earned. A round that took longer than expected leaves a debt. Of several streams the one
+    whose last round is longest ago goes first. So at any moment
 
         spent ≤ share·elapsed + (what the latest round cost beyond what was expected).
 
@@ -79,6 +80,8 @@ class Duty(Inline):
         self.share, self._clock = share, clock
         self.spent_s, self._credit_s, self._expected_s = 0.0, 0.0, 0.0
         self._last_s = math.nan
+        self._order: list[int] = []  # streams, the one whose last round is longest ago first
+        self._passed: set[int] = set()  # those that have let the others go first since the last round
 
     def prepare(self, streams: Sequence[Stream]) -> None:
         """Rehearse a round of each stream, and refuse a duty that would see one too seldom."""
@@ -86,12 +89,14 @@ class Duty(Inline):
             self._expected_s = max(self._expected_s, rehearse(stream, self._clock))
         cost = self._expected_s * max(1, len(streams))
         if cost > self.share * LONGEST_S:
+            least = math.ceil(100 * cost / LONGEST_S) / 100
             raise TtaError(
                 f"a duty of {self.share:g} cannot be kept: a round takes {cost:.2g} s here, so one would "
-                f"come every {cost / self.share:.0f} s, and every {LONGEST_S:.0f} s is needed; raise it to "
-                f"{min(1.0, math.ceil(100 * cost / LONGEST_S) / 100):g}, take a smaller --batch, or "
-                "export fewer layers"
+                f"come every {cost / self.share:.0f} s, and every {LONGEST_S:.0f} s is needed; "
+                f"{f'raise it to {least:g}, ' if least <= 1 else ''}take a smaller --batch, or export fewer "
+                "layers"
             )
+        self._order = [id(stream) for stream in streams]
         self._last_s = self._clock()
 
     def turn(self, stream: Stream, now_s: float) -> Decision | None:
@@ -102,13 +107,26 @@ class Duty(Inline):
         self._credit_s = min(self._credit_s + earned, self._expected_s)
         if self._credit_s < self._expected_s:
             return None
+        if self._passes(id(stream)):
+            return None
         decision = super().turn(stream, now_s)
         took = self._clock() - now
         if decision is not None:
             self._expected_s = took
+            self._passed.clear()
+            if id(stream) in self._order:
+                self._order.remove(id(stream))
+                self._order.append(id(stream))
         self._credit_s -= took
         self.spent_s += took
         return decision
+
+    def _passes(self, key: int) -> bool:
+        """Whether a stream leaves what is earned to one whose last round is longer ago: one turn, no more."""
+        if key in self._passed or self._order[:1] in ([], [key]):
+            return False
+        self._passed.add(key)
+        return True
 
 
 def rehearse(stream: Stream, clock: Callable[[], float] = time.perf_counter) -> float:
@@ -159,3 +177,36 @@ def regime(
     if adapt == "auto" and live:
         return Worker() if budget is None else Duty(budget)
     return Worker() if adapt == "worker" else Inline()
+
+
+def check_serving(
+    serve: str, adapt: str = "auto", duty: float | None = None, stream: Mapping[str, Any] = {}
+) -> None:
+    """Refuse what serving by batches would leave without effect.
+
+    A batch is answered with the outputs of the step on it, so the step runs there and then, on every batch.
+
+    Args:
+        serve: ``stream`` or ``batch``.
+        adapt: see ``regime``.
+        duty: see ``regime``.
+        stream: options of ``Stream``.
+
+    Raises:
+        TtaError: an unknown way to serve, or one that an option does not go with.
+    """
+    if serve not in ("stream", "batch"):
+        raise TtaError(f"serve is 'stream' or 'batch', but is {serve!r}")
+    if serve == "stream":
+        return
+    for option, given in (
+        ("--adapt worker", adapt == "worker"),
+        ("--duty", duty is not None),
+        ("--every", stream.get("every")),
+        ("--commit-s", stream.get("commit_s")),
+    ):
+        if given:
+            raise TtaError(
+                f"{option} does not go with --serve batch, which adapts on every batch before it answers it: "
+                "leave one of them out"
+            )

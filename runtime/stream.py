@@ -17,7 +17,7 @@ from tta.monitor import Monitor
 from tta.protocols import Adapter
 from tta.records import Array, Decision, Frame, Prediction, State, Step
 from tta.runtime.buffer import FrameBuffer
-from tta.runtime.memory import trim
+from tta.runtime.memory import retire
 from tta.runtime.method import check_coupling, check_needs, fewest, make_adapter, unfit
 from tta.runtime.model import Model
 from tta.runtime.outcome import Counts, Outcome
@@ -62,6 +62,7 @@ class Stream:
     counts: Counts = field(default_factory=Counts)
     session: InferSession = field(init=False)
     serving: str = field(init=False)
+    retire: Callable[[list[InferSession]], None] = field(init=False)  # what lets go of an old session
 
     def __post_init__(self) -> None:
         bundle = self.model.bundle
@@ -90,6 +91,7 @@ class Stream:
         self.frozen: Prediction | None = None  # the frozen model's answer, where it was served
         self.preprocess = build(manifest.preprocess, manifest.input)
         self.buffer = FrameBuffer(looked_at)
+        self.retire = retire
         self.pool = Pool()
         self.began_s = -math.inf  # stream time of the last round
         self.complaint = ""  # why the last skipped frame was skipped
@@ -131,7 +133,8 @@ class Stream:
         step = self.model.adapting.run("batch", x[None], self.current.slots, alpha=0.0)
         latency = time.perf_counter() - start
         self.counts.sampled += 1
-        if self.pool.frames >= MOST_POOLED:  # rounds that never come must not grow it
+        most = max(MOST_POOLED, self.batch)
+        if self.pool.frames >= most:  # rounds that never come must not grow it
             self.counts.dropped += self.pool.frames
             self.pool.clear()
         self.pool.add(step)
@@ -273,11 +276,12 @@ class Stream:
         action, reason = outcome.action, outcome.reason
         if outcome.state is not None and outcome.served is not None:
             if outcome.seen is self.current:
+                retired = [self.session]
                 self.session, self.serving = outcome.served
                 self.current = outcome.state
                 self.pool.clear()
                 self.monitor.observe_state(outcome.state.slots, self.model.bundle.source_slots)
-                trim()
+                self.retire(retired)
                 counts.commits += action == "commit"
                 if action == "reset":
                     counts.resets += 1
@@ -314,11 +318,11 @@ class Stream:
             self.counts.resets += 1
         self._serve(self.origin)
         self.buffer = FrameBuffer(self.buffer.size)
-        self.pool.clear()
 
     def _serve(self, state: State) -> None:
         self.session, self.serving = self.model.serve(state)
         self.current = state
+        self.pool.clear()  # of statistics under another state
         self.monitor.observe_state(state.slots, self.model.bundle.source_slots)
 
     def _probe(self, session: InferSession, batch: Array, after: Step) -> float:

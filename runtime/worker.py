@@ -4,8 +4,9 @@ A round builds the new session and probes it there; the loop only swaps the refe
 stream has at most one round under way, and meanwhile its buffer keeps the newest frames.
 
 The thread gets the idle scheduling class on Linux, else nice 19: on one core it then runs in the gaps between
-frames. Sessions that have threads of their own are built on a second thread of normal priority, since their
-threads inherit that of the thread that builds them.
+frames. A second thread has normal priority. It builds sessions that have threads of their own, since these
+inherit the priority of the thread that builds them; and it takes down the sessions that were swapped out and
+trims the heap, whose lock a thread of low priority must not hold for long.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from tta.records import Decision
+from tta.runtime.memory import retire
 from tta.runtime.outcome import Outcome
+from tta.runtime.session import InferSession
 from tta.runtime.stream import Stream
 
 LOWEST = 19
@@ -37,8 +40,9 @@ class Worker:
         self._switch_s = sys.getswitchinterval()
 
     def prepare(self, streams: Sequence[Stream]) -> None:
-        """Hand out the builder, and let the loop have the interpreter when it wants it."""
+        """Hand out the second thread, and let the loop have the interpreter when it wants it."""
         for stream in streams:
+            stream.retire = self._retire
             if stream.model.threads > 1:
                 stream.model.builder = self._builder
         sys.setswitchinterval(SWITCH_S)
@@ -68,7 +72,12 @@ class Worker:
             self._builder.shutdown(wait=True)
             for stream in streams:
                 stream.model.builder = None
+                stream.retire = retire
             sys.setswitchinterval(self._switch_s)
+
+    def _retire(self, held: list[InferSession]) -> None:
+        """Let go of a session that was swapped out, off the frame path."""
+        self._builder.submit(retire, held)
 
     def settle(self, streams: Sequence[Stream]) -> None:
         """Wait for what is under way, and settle it."""

@@ -37,7 +37,9 @@ def export_arguments(p: argparse.ArgumentParser) -> None:
         help="a step computes every second norm's input again: less memory, more time",
     )
     p.add_argument("--objectives", help="step graphs to build (default entropy,nhl)")
-    p.add_argument("--ep", help="how slots reach a provider, as cpu:refold,tensorrt:affine")
+    p.add_argument(
+        "--ep", help="how slots reach a provider: refold, inputs or affine; cpu:refold,tensorrt:affine"
+    )
     p.add_argument("--overwrite", action="store_true", help="replace an existing bundle")
     p.add_argument("--checks", action="store_true", help="print every check")
     add_export_arguments(p)
@@ -50,7 +52,10 @@ def bench_arguments(p: argparse.ArgumentParser) -> None:
         "--with", dest="others", action="append", default=[], metavar="BUNDLE",
         help="another bundle of the same model, say with fewer layers; may be repeated",
     )  # fmt: skip
-    p.add_argument("--adapter", default="nhl", help="name?option=value (default nhl)")
+    p.add_argument(
+        "--adapter",
+        help="name?option=value (default nhl; tent with --vs, or where there is no step/nhl)",
+    )
     p.add_argument("--batch", type=whole(1), default=16, help="frames a step (default 16)")
     p.add_argument("--rounds", type=whole(1), default=6, help="blocks a candidate (default 6)")
     p.add_argument("--frames", type=whole(1), default=0, help="frames a candidate at most")
@@ -58,12 +63,17 @@ def bench_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--threads", type=whole(1), default=0, help="threads for 'all cores' (default: all)"
     )
-    p.add_argument("--duty", type=float, default=0.1, help="of inline adaptation (default 0.1)")
+    p.add_argument(
+        "--duty", type=float, default=0.1, help="share of the time for inline rounds (default 0.1)"
+    )
     p.add_argument(
         "--every", type=whole(0), default=8, help="frames a sample of statistics (default 8)"
     )
     p.add_argument(
-        "--commit-s", type=float, default=15.0, help="seconds between commits (default 15)"
+        "--commit-s",
+        type=float,
+        default=15.0,
+        help="seconds between commits of the sampling candidate at most (default 15)",
     )
     p.add_argument("--steps", type=whole(1), default=7, help="steps timed (default 7)")
     p.add_argument("--swaps", type=whole(1), default=20, help="swaps for memory (default 20)")

@@ -114,6 +114,23 @@ def test_names_take_the_layers_of_a_module():
     assert chosen(NAMES, "body") == {"body.0.norm", "body.1.norm"}
     assert chosen(NAMES, "last,stem.norm") == {"last", "stem.norm"}
     assert chosen(NAMES, "all") == set(NAMES)
+    assert chosen(NAMES, " last, stem.norm ") == {"last", "stem.norm"}
+
+
+def test_a_choice_where_there_is_nothing_to_choose_from(tmp_path):
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten(), torch.nn.Linear(144, 5))
+    with pytest.raises(ExportError, match="chooses among norm layers, but the model has none"):
+        to_bundle(net, torch.zeros(2, 3, 8, 8), tmp_path / "bare.tta", layers="last:4")
+
+
+def test_without_a_hebbian_layer_the_cure_is_another_method(tmp_path):
+    from tta.errors import BundleError
+    from tta.runtime.method import check_needs, make_adapter
+
+    net, example = model("resnet20:factory")
+    bundle = to_bundle(net, example, tmp_path / "late.tta", layers="last:2").bundle
+    with pytest.raises(BundleError, match="no layer is Hebbian, so choose --adapter tent"):
+        check_needs(make_adapter("nhl"), bundle)
 
 
 @pytest.mark.parametrize(

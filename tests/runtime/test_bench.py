@@ -133,3 +133,81 @@ def test_a_tally_sums_blocks():
     assert f["fps_ratio"] == 0.5 and f["cpu_ratio"] == 2 and f["p99_ratio"] == 2
     assert f["adapted_fps"] == pytest.approx(3 * 8 / 0.04)
     assert f["commits_h"] == pytest.approx(3600 * 3 / 0.04)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"duty": 0.0}, "--duty is a share of the time above 0 and at most 1, but is 0"),
+        ({"duty": 2.0}, "--duty is a share"),
+        ({"duty": float("nan")}, "--duty is a share"),
+        ({"block_s": 0.0}, "--block-s is above 0 s"),
+        ({"commit_s": -1.0}, "--commit-s is at least 0 s"),
+        ({"fps": -15.0}, "--fps is above 0"),
+        ({"load": 1.5}, "--load is a share of the period"),
+        ({"fps": 1.0, "pace_s": 0.5}, "less than one frame"),
+        ({"fps": 15.0, "cpus": (4096,)}, "--cpus names core 4096, but this process may run on"),
+    ],
+)
+def test_a_setting_that_nothing_can_be_measured_with(wrong, said):
+    with pytest.raises(TtaError, match=said):
+        Setting(**wrong)
+
+
+def test_what_a_candidate_would_refuse_after_minutes_is_refused_at_once():
+    with pytest.raises(TtaError, match="eager torch has tent and bn_stats, but not 'nhl'"):
+        bench(BUNDLE, Setting("nhl", vs="tests.models.mlp:factory"))
+    with pytest.raises(TtaError, match="no adapter"):
+        bench(BUNDLE, Setting("tnet"))
+    with pytest.raises(TtaError, match="two bundles are called 'fashion'"):
+        bench(BUNDLE, Setting("tent"), [BUNDLE])
+
+
+def test_a_candidate_that_was_killed_is_told():
+    candidate = Candidate("gone", {"kind": "tta", "bundle": str(BUNDLE.path)})
+    candidate._process.kill()
+    candidate._process.wait()
+    with pytest.raises(TtaError, match="candidate 'gone' ended: signal 9 ended it"):
+        candidate.ask("memory")
+
+
+LOUD = '''
+import sys
+from tta.adapters.bn_stats import BnStats
+
+print("hello from a module")
+
+
+class Loud(BnStats):
+    def adapt(self, state, batch, run):
+        print("hello from a step")
+        sys.stderr.write("x" * 300_000)
+        return super().adapt(state, batch, run)
+'''
+
+
+def test_what_a_method_prints_is_no_answer(tmp_path, monkeypatch):
+    (tmp_path / "loud_method.py").write_text(LOUD)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
+    spec = {"kind": "tta", "bundle": str(BUNDLE.path), "adapter": "loud_method:Loud", "batch": 4}
+    with Candidate("loud", spec) as candidate:
+        assert len(candidate.ask("steps", n=1)["cpu_ms"]) == 1
+
+
+def test_what_was_learned_before_the_blocks_does_not_count():
+    tally = Tally(before={"rounds": 5, "commits": 5, "worked_s": 1.0})
+    tally.add(
+        {"frames": 10, "wall_s": 1.0, "cpu_s": 1.0, "ms": [1.0] * 10, "rounds": 5, "commits": 5,
+         "worked_s": 2.0}
+    )  # fmt: skip
+    assert tally.figures(tally, 8)["adapted_fps"] == tally.figures(tally, 8)["commits_h"] == 0
+
+
+def test_torch_must_have_the_layers_that_the_bundle_adapts(tmp_path):
+    from tta.runtime.bench_cost import eager
+    from tta.runtime.bench_process import EAGER
+
+    setting = Setting("tent", batch=4, vs="tests.models.mlp:factory")
+    spec = {"model": eager(setting, str(tmp_path))["torch"], "layers": ["layers.77"]}
+    with pytest.raises(TtaError, match=r"ended: eager torch has no norm layer 'layers\.77'"):
+        Candidate("torch", spec, EAGER)

@@ -185,3 +185,31 @@ def test_weights_are_mapped(bundle):
     with pytest.raises(BundleError, match=r"manifest.json cannot be read"):
         mapped(bundle.path / "manifest.json")
     assert isinstance(bundle, Bundle)
+
+
+def test_a_profile_from_python_is_checked_as_well(tmp_path):
+    net, example = model("sensor_cnn:factory")
+    with pytest.raises(ExportError, match="but got 'cpu:fast'"):
+        to_bundle(net, example, tmp_path / "b.tta", ep={"cpu": "fast"})
+    with pytest.raises(ExportError, match="several profiles"):
+        profiles("cpu:refold,cpu:inputs")
+
+
+def test_a_provider_that_is_absent_has_no_say(exported, capsys):
+    """The bundle says how slots reach the CPU; the device's first provider is not there."""
+    from argparse import Namespace
+    from dataclasses import replace
+
+    from tta.devices.board import load
+    from tta.runtime.provider import model_options
+
+    manifest = replace(exported("sensor_cnn:factory").manifest, ep_profiles={"cpu": "inputs"})
+    device = replace(load("desktop"), providers=("tensorrt", "cpu"), ep_profile="refold")
+    given = Namespace(provider=None, ep_profile=None, memory_mib=None)
+    assert model_options(given, device, manifest)["profile"] is None  # so the bundle's: inputs
+    assert capsys.readouterr().err == ""
+    given.provider = ["tensorrt", "cpu"]
+    assert model_options(given, device, manifest)["profile"] is None
+    assert capsys.readouterr().err == (
+        "this onnxruntime has no TensorrtExecutionProvider: CPUExecutionProvider serves\n"
+    )

@@ -251,3 +251,77 @@ def test_an_outcome_is_settled_once_its_state_is_in_force(model, inputs, drifted
     assert stream.counts.commits == stream.counts.stale == 1
     assert stream.settle(Outcome(stream.current, "hold", "", {}, holds=True)).action == "hold"
     assert with_slot(stream.current, "head.bias", 0) is not stream.current
+
+
+def test_a_swapped_session_is_taken_down_beside_the_loop(bundle, drifted):
+    """Taking it down and trimming the heap take milliseconds, which no frame should wait."""
+    import weakref
+
+    stream, when = Stream(Model(bundle), Gated(), governor="always"), Worker()
+    when.prepare([stream])
+    feed(stream, drifted[:B], when)
+    by = []
+    weakref.finalize(stream.session, lambda: by.append(threading.current_thread().name))
+    stream.method.go.set()
+    when._rounds[id(stream)].result(30)
+    feed(stream, drifted[:1], when)
+    assert stream.counts.commits == 1
+    when.finish([stream])
+    assert [name.rpartition("_")[0] for name in by] == ["tta-build"]
+
+
+def test_streams_take_turns_at_a_duty(model, drifted):
+    """Both are due all the time, and time passes before the first one's frame: it must not have all rounds."""
+    clock = Clock()
+    first, second = (
+        Stream(model, Costly(clock, [0.5]), batch=2, governor="always") for _ in range(2)
+    )
+    when = Duty(0.2, clock)
+    when.prepare([first, second])
+    for frame in frames(np.tile(drifted[:100], (6, 1, 1))):
+        clock.now += 1 / 30
+        for stream in (first, second):
+            list(advance(stream, frame, "stream", when))
+    assert first.counts.commits >= 3 and abs(first.counts.commits - second.counts.commits) <= 1
+
+
+def test_a_stream_that_has_ended_does_not_hold_up_the_other(model, drifted):
+    clock = Clock()
+    first, ended = (
+        Stream(model, Costly(clock, [0.5]), batch=2, governor="always") for _ in range(2)
+    )
+    when = Duty(0.2, clock)
+    when.prepare([first, ended])
+    for frame in frames(np.tile(drifted[:100], (6, 1, 1))):
+        clock.now += 1 / 30
+        list(advance(first, frame, "stream", when))
+    assert first.counts.commits >= 6
+
+
+def test_no_duty_is_proposed_that_cannot_be_kept_either(model):
+    clock = Clock()
+    stream = Stream(model, Costly(clock, [90.0]), batch=2)
+    with pytest.raises(TtaError, match=r"every 60 s is needed; take a smaller --batch"):
+        Duty(0.5, clock).prepare([stream])
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"duty": 0.1}, "--duty"),
+        ({"adapt": "worker"}, "--adapt worker"),
+        ({"every": 8}, "--every"),
+        ({"commit_s": 5.0}, "--commit-s"),
+    ],
+)
+def test_what_serving_by_batches_would_ignore_is_refused(bundle, drifted, options, named):
+    with pytest.raises(TtaError, match=f"{named} does not go with --serve batch"):
+        run(bundle, Images(drifted[:B]), "bn_stats", serve="batch", **options)
+
+
+def test_statistics_pooled_under_another_state_are_forgotten(model, drifted):
+    stream = Stream(model, "bn_stats", batch=64, every=1, governor="always")
+    feed(stream, drifted[:4], Inline())
+    assert stream.pool.frames == 4
+    stream.restore(nudge(stream.origin))
+    assert stream.pool.frames == 0
