@@ -49,7 +49,9 @@ def profiles(text: str) -> dict[str, str]:
         pairs.append((provider, profile))
     found = checked(dict(pairs))
     if len(found) < len(pairs):
-        raise ExportError("--ep gives one provider several profiles, but one is how its slots arrive")
+        raise ExportError(
+            "--ep gives one provider several profiles, but one is how its slots arrive"
+        )
     return {**DEFAULT, **found}
 
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tta.bundle import Bundle
-from tta.errors import FrameError, SourceError, TtaError
+from tta.errors import FrameError, SourceError
 from tta.protocols import Adapter, Sink, Source
 from tta.records import Array, Frame, Prediction, Result
 from tta.runtime.redaction import redact

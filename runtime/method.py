@@ -54,7 +54,9 @@ def check_needs(adapter: Any, bundle: Bundle) -> None:
         objectives = ",".join(g.removeprefix("step/") for g in missing)
         cure = f"export again with --objectives {objectives}"
         if "step/nhl" in missing and "hebbian" not in bundle.manifest.layers.values():
-            cure = "no layer is Hebbian, so choose --adapter tent, or export again with --hebbian NAME"
+            cure = (
+                "no layer is Hebbian, so choose --adapter tent, or export again with --hebbian NAME"
+            )
         raise BundleError(
             f"adapter {name!r} needs {', '.join(missing)}, but this bundle provides "
             f"{', '.join(bundle.manifest.provides)}: {cure}"

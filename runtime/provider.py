@@ -95,7 +95,7 @@ def model_options(given: Any, device: Any, manifest: Manifest) -> dict[str, Any]
     name = first if isinstance(first, str) else first[0]
     asked = [full_name(p) for p in given.provider or ()]
     if absent := [p for p in asked if p not in ort.get_available_providers()]:
-        print(f"this onnxruntime has no {', '.join(absent)}: {name} serves", file=sys.stderr)
+        print(f"this onnxruntime has no {', '.join(absent)}: {name} serves", file=sys.stderr)  # noqa: T201
     known = _SHORT.get(name, name) in manifest.ep_profiles
     return {
         "providers": providers,

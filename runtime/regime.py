@@ -81,7 +81,9 @@ class Duty(Inline):
         self.spent_s, self._credit_s, self._expected_s = 0.0, 0.0, 0.0
         self._last_s = math.nan
         self._order: list[int] = []  # streams, the one whose last round is longest ago first
-        self._passed: set[int] = set()  # those that have let the others go first since the last round
+        self._passed: set[int] = (
+            set()
+        )  # those that have let the others go first since the last round
 
     def prepare(self, streams: Sequence[Stream]) -> None:
         """Rehearse a round of each stream, and refuse a duty that would see one too seldom."""

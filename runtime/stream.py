@@ -62,7 +62,9 @@ class Stream:
     counts: Counts = field(default_factory=Counts)
     session: InferSession = field(init=False)
     serving: str = field(init=False)
-    retire: Callable[[list[InferSession]], None] = field(init=False)  # what lets go of an old session
+    retire: Callable[[list[InferSession]], None] = field(
+        init=False
+    )  # what lets go of an old session
 
     def __post_init__(self) -> None:
         bundle = self.model.bundle

@@ -38,7 +38,8 @@ def export_arguments(p: argparse.ArgumentParser) -> None:
     )
     p.add_argument("--objectives", help="step graphs to build (default entropy,nhl)")
     p.add_argument(
-        "--ep", help="how slots reach a provider: refold, inputs or affine; cpu:refold,tensorrt:affine"
+        "--ep",
+        help="how slots reach a provider: refold, inputs or affine; cpu:refold,tensorrt:affine",
     )
     p.add_argument("--overwrite", action="store_true", help="replace an existing bundle")
     p.add_argument("--checks", action="store_true", help="print every check")

@@ -59,9 +59,11 @@ class Images:
     """A source of these images."""
 
     def __init__(self, images, live=False):
-        self.images, self.live, self.asked, self.closed = images, live, 0, False
+        self.images, self.live, self.asked = images, live, 0
+        self.opened = self.closed = False
 
     def __enter__(self):
+        self.opened = True
         return self
 
     def __exit__(self, kind, error, trace):

@@ -171,7 +171,7 @@ def test_a_candidate_that_was_killed_is_told():
         candidate.ask("memory")
 
 
-LOUD = '''
+LOUD = """
 import sys
 from tta.adapters.bn_stats import BnStats
 
@@ -183,7 +183,7 @@ class Loud(BnStats):
         print("hello from a step")
         sys.stderr.write("x" * 300_000)
         return super().adapt(state, batch, run)
-'''
+"""
 
 
 def test_what_a_method_prints_is_no_answer(tmp_path, monkeypatch):

@@ -283,7 +283,7 @@ def test_bad_arguments_are_refused_before_the_first_frame(
     source = Images(clean[:3])
     with pytest.raises(kind, match=message):
         run(bundle, source, *arguments, **more)
-    assert source.asked == 0 and source.closed
+    assert source.asked == 0 and source.closed == source.opened
 
 
 def test_a_missing_graph_is_refused_before_the_first_frame(bundle, clean):

@@ -271,7 +271,7 @@ def test_a_swapped_session_is_taken_down_beside_the_loop(bundle, drifted):
 
 
 def test_streams_take_turns_at_a_duty(model, drifted):
-    """Both are due all the time, and time passes before the first one's frame: it must not have all rounds."""
+    """Both are due all the time, and time passes before the first's frame: it must not have all rounds."""
     clock = Clock()
     first, second = (
         Stream(model, Costly(clock, [0.5]), batch=2, governor="always") for _ in range(2)
