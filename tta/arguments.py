@@ -1,4 +1,4 @@
-"""Arguments of the commands that take many: ``tta export``, ``tta bench``, ``tta serial``."""
+"""Arguments of the commands that take many: ``export``, ``bench``, ``evaluate``, ``serial``."""
 
 from __future__ import annotations
 
@@ -93,6 +93,31 @@ def bench_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("--cpus", default="0", help="cores of the paced run (default 0)")
     p.add_argument("--pace-s", type=float, default=60.0, help="seconds of it (default 60)")
     p.add_argument("--json", metavar="FILE", help="write the figures as JSON")
+
+
+def evaluate_arguments(p: argparse.ArgumentParser) -> None:
+    """Arguments of ``tta evaluate``; lists are joined by commas."""
+    p.add_argument("bundle")
+    p.add_argument("data", help="labelled data as after sim://: cifar10, imagenet, fashion, a folder, …")
+    p.add_argument(
+        "--adapter", default="bn_stats,tent,nhl", help="methods (default bn_stats,tent,nhl)"
+    )
+    p.add_argument("--protocol", default="reset", help="protocols, or all (default reset)")
+    p.add_argument("--batch", default="200", help="frames a step (default 200)")
+    p.add_argument("--seed", default="0", help="seeds of order and chance (default 0)")
+    p.add_argument("--corruptions", default="all", help="names (default all fifteen standard ones)")
+    p.add_argument(
+        "--severity", type=whole(1), default=5, help="the largest, 1 to 5 (default 5)"
+    )
+    p.add_argument(
+        "--tier", default="smoke", help="smoke: the first 2,000 items; full: all (default smoke)"
+    )
+    p.add_argument("--limit", type=whole(1), help="items of the data, instead of a tier")
+    p.add_argument("--post", action="store_true", help="also the answers after each update")
+    p.add_argument("--out", default="evaluation", help="folder of the results (default evaluation)")
+    p.add_argument("--jobs", type=whole(1), default=1, help="processes (default 1)")
+    p.add_argument("--backend", help="joblib backend by name, such as loky or dask")
+    p.add_argument("--json", metavar="FILE", help="write the table as JSON")
 
 
 def serial_arguments(p: argparse.ArgumentParser) -> None:

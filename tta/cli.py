@@ -1,4 +1,4 @@
-"""The command ``tta``: export, inspect, run, simulate, audit, demo, bench, serial, state."""
+"""The command ``tta``: export, inspect, run, simulate, audit, evaluate, demo, bench, serial, state."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from tta import __version__
 from tta.alarm_arguments import add_run_arguments, policy, told
-from tta.arguments import bench_arguments, export_arguments, serial_arguments, whole
+from tta.arguments import bench_arguments, evaluate_arguments, export_arguments, serial_arguments, whole
 from tta.errors import TtaError
 from tta.manifest import PROFILES
 
@@ -44,6 +44,9 @@ def _parser() -> argparse.ArgumentParser:
     _run(commands.add_parser("run", help="stream a source through a bundle that adapts"))
     _simulate(commands.add_parser("simulate", help="what a shift does, and what adaptation buys"))
     _audit(commands.add_parser("audit", help="which input channels a model relies on"))
+    judged = commands.add_parser("evaluate", help="judge methods under protocols, on labelled data")
+    evaluate_arguments(judged)
+    judged.set_defaults(action=evaluate)
     _demo(commands.add_parser("demo", help="watch a shipped model adapt, offline, in a minute"))
     measured = commands.add_parser(
         "bench", help="what a bundle costs here, against plain onnxruntime"
@@ -251,6 +254,13 @@ def audit(given: argparse.Namespace) -> None:
         threads=given.threads,
         kept=not given.no_keep,
     )
+
+
+def evaluate(given: argparse.Namespace) -> None:
+    """``tta evaluate``."""
+    from tta.evaluation.matrix import command
+
+    command(given)
 
 
 def _demo(p: argparse.ArgumentParser) -> None:

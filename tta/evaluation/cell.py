@@ -1,0 +1,259 @@
+"""One cell of an evaluation: a method under a protocol, image by image.
+
+The method is fed directly, batch by batch, as published protocols do; there is no governor and no monitor.
+Each image is answered by the source model, by the outputs of the step on its batch, and where asked
+by the state after that step.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import tta
+from tta.bundle import Bundle
+from tta.corruptions import check_severity, corrupt, find, standard
+from tta.errors import TtaError
+from tta.evaluation.protocols import EvaluationProtocol, Setting, Visit, build
+from tta.records import Array, Frame
+from tta.runtime.datasets import Dataset, open_dataset
+from tta.runtime.method import check_coupling, check_needs, fewest, make_adapter
+from tta.runtime.preprocess import build as preprocessing
+from tta.runtime.session import AdaptSession, InferSession
+
+HASHED = 64  # items whose bytes go into the hash of the data
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came out of a cell.
+
+    Attributes:
+        rows: one a visit, ready for JSON; errors are in percent.
+        images: arrays over all images in stream order: ``visit``, ``item``, ``label``, ``frozen``,
+            ``pre``, ``post`` (-1 where not asked for), ``frozen_confidence``, ``pre_confidence``.
+    """
+
+    rows: list[dict[str, Any]]
+    images: Mapping[str, Array]
+
+
+class Material:
+    """Labelled data and the source model's answers to them, shared by the cells of one bundle.
+
+    Args:
+        bundle: of a classifier.
+        data: what ``sim://`` takes, or a ``Dataset`` of images or windows.
+        limit: the first so many items only.
+        seed: of what chance does to an image; the same image looks the same in all protocols.
+
+    Raises:
+        TtaError: no classifier, or data without labels.
+        SourceError: there are no such data.
+    """
+
+    def __init__(
+        self, bundle: Bundle, data: str | Dataset, limit: int | None = None, seed: int = 0
+    ) -> None:
+        if bundle.manifest.task != "classify":
+            raise TtaError(
+                f"methods are judged by their errors on classes, but the task of {bundle.manifest.name} "
+                f"is {bundle.manifest.task}"
+            )
+        self.bundle, self.seed = bundle, seed
+        self.data = open_dataset(data) if isinstance(data, str) else data
+        if self.data.kind == "sensor" and not self.data.windows:
+            raise TtaError(
+                f"{self.data.name} is a recording of single samples: cut it into labelled windows first "
+                "(a .npz with windows and labels)"
+            )
+        count = len(self.data) if limit is None else min(limit, len(self.data))
+        if self.data.labels is None or not count:
+            raise TtaError(f"{self.data.name} has no labels, so no method can be judged on it")
+        self.labels = np.asarray(self.data.labels[:count], np.int64)
+        if classes := bundle.manifest.outputs[bundle.manifest.primary][-1:]:
+            if self.labels.max() >= classes[0]:
+                raise TtaError(
+                    f"{self.data.name} has a class {self.labels.max()}, but {bundle.manifest.name} tells "
+                    f"{classes[0]} apart: these data are not the model's"
+                )
+        self._infer = InferSession(bundle)
+        self._make = preprocessing(bundle.manifest.preprocess, bundle.manifest.input)
+        self._frozen: dict[tuple[str, int], tuple[Array, Array]] = {}
+        some = np.linspace(0, count - 1, min(count, HASHED)).astype(int)
+        digest = hashlib.sha256(f"{self.data.name}\0{count}\0".encode())
+        for part in (self.labels, self.data.read(some, np.zeros(len(some), int))):
+            digest.update(np.ascontiguousarray(part).tobytes())
+        self.hash = digest.hexdigest()  # of name, count, labels and evenly spaced items
+
+    def inputs(self, items: Array, corruption: str, severity: int) -> Array:
+        """Model inputs ``(n, ...)`` of some items under a corruption."""
+        readings = self.data.read(items, np.zeros(len(items), int))
+        if severity:
+            readings = corrupt(readings, corruption, severity, self.seed, first=items)
+        samples = [self._make(Frame(reading, 0.0, k)) for k, reading in enumerate(readings)]
+        return np.stack([sample for sample in samples if sample is not None])
+
+    def frozen(
+        self, items: Array, corruption: str, severity: int, inputs: Array
+    ) -> tuple[Array, Array]:
+        """The source model's classes and confidences, each image asked once."""
+        key = (corruption, severity)
+        if key not in self._frozen:
+            self._frozen[key] = (np.full(len(self.labels), -1), np.zeros(len(self.labels), np.float32))
+        classes, confidence = self._frozen[key]
+        if (classes[items] < 0).any():
+            logits = self._infer.run(inputs)[self.bundle.manifest.primary]
+            classes[items], confidence[items] = answers(logits)
+        return classes[items], confidence[items]
+
+
+def answers(logits: Array) -> tuple[Array, Array]:
+    """Classes ``(n,)`` and confidences ``(n,)`` of logits ``(n, K)``."""
+    x = logits.astype(np.float64)
+    top = x.argmax(1)
+    p = 1 / np.exp(x - x.max(1, keepdims=True)).sum(1)
+    return top, p.astype(np.float32)
+
+
+def evaluate(
+    material: Material,
+    protocol: str | EvaluationProtocol,
+    adapter: str,
+    *,
+    batch: int = 200,
+    seed: int = 0,
+    corruptions: str | Sequence[str] = "all",
+    severity: int = 5,
+    post: bool = False,
+    session: AdaptSession | None = None,
+) -> Outcome:
+    """Run one cell.
+
+    Args:
+        material: the data and the bundle.
+        protocol: ``name`` or ``name:argument``.
+        adapter: ``name?option=value``.
+        batch: frames a step.
+        seed: of the order and of what the protocol leaves to chance.
+        corruptions: ``all`` fifteen standard ones, or names.
+        severity: the largest, 1 to 5.
+        post: also answer each batch with the state after its step, one more forward.
+        session: step graphs of the bundle, where a caller keeps them.
+
+    Raises:
+        TtaError, NotFoundError: the method does not fit bundle or batch, or the protocol does not fit
+            the data; nothing has run then.
+    """
+    bundle = material.bundle
+    method, text = make_adapter(adapter), protocol if isinstance(protocol, str) else repr(protocol)
+    check_needs(method, bundle)
+    check_coupling(method, bundle, batch)
+    made = build(protocol) if isinstance(protocol, str) else protocol
+    chosen = _corruptions(corruptions)
+    for name in chosen:
+        check_severity(name, severity)
+    setting = Setting(material.labels, chosen, severity, len(material.labels), seed)
+    visits = list(made.visits(setting))
+    run = (session or AdaptSession(bundle)).run
+    common = {
+        "bundle": bundle.hash,
+        "model": bundle.manifest.name,
+        "data": material.data.name,
+        "data_hash": material.hash,
+        "adapter": adapter,
+        "protocol": text,
+        "resets": made.resets,
+        "serve": f"batch-{getattr(method, 'predict_with', 'pre')}",
+        "batch": batch,
+        "seed": seed,
+        "tta": tta.__version__,
+        "machine": f"{platform.machine()}, {platform.python_implementation()} {platform.python_version()}",
+    }
+    rows: list[dict[str, Any]] = []
+    parts: list[dict[str, Array]] = []
+    state = method.init(bundle.manifest, bundle.source_slots)
+    for number, each in enumerate(visits):
+        if each.reset:
+            state = method.init(bundle.manifest, bundle.source_slots)
+        spent, found = 0.0, []
+        for start in range(0, len(each.items), batch):
+            items = each.items[start : start + batch]
+            x, frozen = _met(material, each, start, batch)
+            began = time.perf_counter()
+            if len(items) < fewest(method, bundle):  # a rest too small for batch statistics
+                after, outputs = state, run("batch", x, state.slots, alpha=0.0).outputs
+            else:
+                after, outputs = method.adapt(state, x, run)
+            spent += time.perf_counter() - began
+            pre = answers(outputs[bundle.manifest.primary])
+            late = np.full(len(items), -1)
+            if post:
+                alpha = 0.0 if after is state else float(getattr(method, "alpha", None) or 1.0)
+                seen = run("batch", x, after.slots, alpha=alpha).outputs
+                late = answers(seen[bundle.manifest.primary])[0]
+            state = after
+            found.append(
+                {
+                    "visit": np.full(len(items), number),
+                    "item": items,
+                    "label": material.labels[items],
+                    "frozen": frozen[0],
+                    "pre": pre[0],
+                    "post": late,
+                    "frozen_confidence": frozen[1],
+                    "pre_confidence": pre[1],
+                }
+            )
+        images = {name: np.concatenate([f[name] for f in found]) for name in found[0]}
+        parts.append(images)
+        wrong = {k: 100 * float((images[k] != images["label"]).mean()) for k in ("frozen", "pre")}
+        rows.append(
+            {
+                **common,
+                "visit": each.name,
+                "severity": each.severity,
+                "images": len(each.items),
+                "frozen_error": wrong["frozen"],
+                "error": wrong["pre"],
+                "post_error": 100 * float((images["post"] != images["label"]).mean()) if post else None,
+                "ms_per_frame": 1e3 * spent / len(each.items),
+                "steps": int(state.step),
+            }
+        )
+    return Outcome(rows, {name: np.concatenate([p[name] for p in parts]) for name in parts[0]})
+
+
+def _met(
+    material: Material, each: Visit, start: int, batch: int
+) -> tuple[Array, tuple[Array, Array]]:
+    """Inputs of a batch of a visit, and what the source model says of them."""
+    items, choice = (a[start : start + batch] for a in (each.items, each.choice))
+    inputs: Array | None = None
+    classes, confidence = np.zeros(len(items), int), np.zeros(len(items), np.float32)
+    for k in np.unique(choice):
+        mine = np.flatnonzero(choice == k)
+        name = each.corruptions[k] if each.corruptions else "none"
+        x = material.inputs(items[mine], name, each.severity)
+        inputs = np.empty((len(items), *x.shape[1:]), x.dtype) if inputs is None else inputs
+        inputs[mine] = x
+        classes[mine], confidence[mine] = material.frozen(items[mine], name, each.severity, x)
+    assert inputs is not None
+    return inputs, (classes, confidence)
+
+
+def _corruptions(given: str | Sequence[str]) -> tuple[str, ...]:
+    listed = given.split(",") if isinstance(given, str) else list(given)
+    names = tuple(standard()) if listed == ["all"] else tuple(name.strip() for name in listed)
+    for name in names:
+        find(name)
+    return names
+
+
+__all__ = ["Material", "Outcome", "answers", "evaluate"]

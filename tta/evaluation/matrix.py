@@ -1,0 +1,134 @@
+"""``tta evaluate``: methods under protocols, with tables and honest intervals."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tta.bundle import Bundle
+from tta.errors import TtaError
+from tta.evaluation.protocols import names
+from tta.evaluation.sweep import SMOKE, Line, Sweep, check, run, write_tables
+from tta.terminal import Terminal
+
+TIERS = {"smoke": SMOKE, "full": None}
+COLUMNS = ("method", "protocol", "batch", "images", "frozen %", "error %", "gain", "95 %", "worst visit", "ms a frame")
+
+
+def matrix(
+    bundle: str,
+    data: str,
+    *,
+    adapters: str = "bn_stats,tent,nhl",
+    protocols: str = "reset",
+    batches: str = "200",
+    seeds: str = "0",
+    corruptions: str = "all",
+    severity: int = 5,
+    tier: str = "smoke",
+    limit: int | None = None,
+    post: bool = False,
+    out: str = "evaluation",
+    jobs: int = 1,
+    backend: str | None = None,
+    as_json: str | None = None,
+    terminal: Terminal | None = None,
+) -> list[Line]:
+    """Run what is missing of a sweep and print its table.
+
+    Lists are joined by commas; ``protocols`` may be ``all``. ``tier`` smoke takes the first 2,000 items of the
+    data, full all of them; ``limit`` says another number. Everything is checked before the first frame.
+
+    Raises:
+        TtaError: something does not fit; nothing has run then.
+    """
+    terminal = terminal or Terminal()
+    if tier not in TIERS:
+        raise TtaError(f"tier is {' or '.join(TIERS)}, but is {tier!r}")
+    sweep = Sweep(
+        bundle,
+        data,
+        _words(adapters, "adapter"),
+        tuple(names()) if protocols == "all" else _words(protocols, "protocol"),
+        _numbers(seeds, "seed", 0),
+        _numbers(batches, "batch", 1),
+        corruptions,
+        severity,
+        limit or TIERS[tier],
+        post,
+    )
+    folder = Path(out).expanduser()
+    check(sweep, folder)
+    cells = sweep.cells()
+    with terminal.progress(["cells"], len(cells)) as advance:
+        done = sum((folder / f"{cell.key}.json").exists() for cell in cells)
+        advance(0, done, "")
+        for cell in run(sweep, folder, jobs, backend):
+            advance(0, 1, f"{cell.adapter}, {cell.protocol}")
+    found = write_tables(sweep, folder)
+    title = f"{Bundle(bundle).manifest.name} on {data}: gain in points of error, below zero it hurts"
+    terminal.table(title, COLUMNS, [_row(line) for line in found])
+    terminal.say(f"{folder}: results.csv, results.md, and a .json and .npz a cell")
+    if as_json:
+        text = json.dumps([asdict(line) for line in found], indent=1, allow_nan=False)
+        Path(as_json).expanduser().write_text(text + "\n", encoding="utf-8")
+    return found
+
+
+def _row(line: Line) -> tuple[str, ...]:
+    span = "" if line.gain.low is None else f"{line.gain.low:+.1f} to {line.gain.high:+.1f}"
+    return (
+        line.adapter,
+        line.protocol,
+        str(line.batch),
+        f"{line.images:,}",
+        f"{line.frozen_error:.1f}",
+        f"{line.error:.1f}",
+        f"{line.gain.mean:+.1f}",
+        span,
+        f"{line.worst[0]:+.1f} {line.worst[1]}",
+        f"{line.ms_per_frame:.2f}",
+    )
+
+
+def _words(text: str, what: str) -> tuple[str, ...]:
+    words = tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+    if not words:
+        raise TtaError(f"no {what} is named: write --{what} NAME, or several joined by commas")
+    return words
+
+
+def _numbers(text: str, what: str, least: int) -> tuple[int, ...]:
+    try:
+        numbers = tuple(int(word) for word in _words(text, what))
+    except ValueError as error:
+        raise TtaError(f"--{what} takes whole numbers joined by commas, but got {text!r}") from error
+    if min(numbers) < least:
+        raise TtaError(f"--{what} is at least {least}, but got {min(numbers)}")
+    return numbers
+
+
+def command(given: Any) -> None:
+    """From the command line's words."""
+    matrix(
+        given.bundle,
+        given.data,
+        adapters=given.adapter,
+        protocols=given.protocol,
+        batches=given.batch,
+        seeds=given.seed,
+        corruptions=given.corruptions,
+        severity=given.severity,
+        tier=given.tier,
+        limit=given.limit,
+        post=given.post,
+        out=given.out,
+        jobs=given.jobs,
+        backend=given.backend,
+        as_json=given.json,
+    )
+
+
+__all__ = ["TIERS", "command", "matrix"]

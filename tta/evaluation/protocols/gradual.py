@@ -1,0 +1,28 @@
+"""Each shift comes and goes by degrees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from tta.evaluation.protocols import Setting, Visit, visit
+
+
+class Gradual:
+    """Severities 1, 2, ... to the largest and back to 1 for each corruption, never a reset.
+
+    The images of a corruption are shared out over its severities. Wang et al., "Continual test-time domain
+    adaptation", CVPR 2022, table 3.
+    """
+
+    resets = "never"
+
+    def visits(self, setting: Setting) -> Iterator[Visit]:
+        """See ``EvaluationProtocol``."""
+        up = list(range(1, setting.severity + 1))
+        levels = up + up[-2::-1]
+        for k, corruption in enumerate(setting.corruptions):
+            parts = np.array_split(setting.items(k), len(levels))
+            for j, (level, items) in enumerate(zip(levels, parts)):
+                yield visit(items, corruption, level, k == j == 0, f"{corruption} {level}")

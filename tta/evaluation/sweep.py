@@ -1,0 +1,286 @@
+"""Many cells: every adapter under every protocol, seed and batch, resumable and in parallel.
+
+A cell is two files in the results folder, ``<key>.json`` with its rows and ``<key>.npz`` with its images, each
+written whole or not at all. A second run makes what is missing, and ``sweep.json`` says whose results
+these are: a folder of another bundle, other data or another setting is refused.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tta.bundle import Bundle
+from tta.errors import TtaError
+from tta.evaluation.cell import Material, Outcome, evaluate
+from tta.evaluation.interval import Interval, block_of, interval
+from tta.evaluation.protocols import build
+from tta.runtime.extra import load_extra
+from tta.runtime.method import check_coupling, check_needs, make_adapter
+
+SMOKE = 2000  # images of the smoke tier
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """What is run: all combinations of the lists.
+
+    Attributes:
+        bundle: path.
+        data: what ``sim://`` takes.
+        adapters: ``name?option=value`` each.
+        protocols: ``name`` or ``name:argument`` each.
+        seeds: of order and chance.
+        batches: frames a step.
+        corruptions: ``all``, or names joined by commas.
+        severity: the largest, 1 to 5.
+        limit: images of the data that are used, None for all.
+        post: also the answers after each update.
+    """
+
+    bundle: str
+    data: str
+    adapters: tuple[str, ...]
+    protocols: tuple[str, ...]
+    seeds: tuple[int, ...] = (0,)
+    batches: tuple[int, ...] = (200,)
+    corruptions: str = "all"
+    severity: int = 5
+    limit: int | None = SMOKE
+    post: bool = False
+
+    def cells(self) -> list[Cell]:
+        """All combinations, in order."""
+        lists = (self.protocols, self.adapters, self.batches, self.seeds)
+        return [Cell(*values) for values in product(*lists)]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One combination."""
+
+    protocol: str
+    adapter: str
+    batch: int
+    seed: int
+
+    @property
+    def key(self) -> str:
+        """Its file name: readable, and told apart by a hash."""
+        text = f"{self.protocol}-{self.adapter}-b{self.batch}-s{self.seed}"
+        digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+        return f"{re.sub(r'[^A-Za-z0-9.-]+', '_', text)[:80]}-{digest}"
+
+
+def check(sweep: Sweep, out: Path) -> None:
+    """Refuse what cannot be run, before anything is.
+
+    Raises:
+        TtaError: a method that does not fit the bundle or a batch, an unknown name, data without
+            labels, or a folder with other results.
+    """
+    bundle = Bundle(sweep.bundle)
+    for adapter, batch in product(sweep.adapters, sweep.batches):
+        method = make_adapter(adapter)
+        check_needs(method, bundle)
+        check_coupling(method, bundle, batch)
+    for protocol in sweep.protocols:
+        build(protocol)
+    material = Material(bundle, sweep.data, sweep.limit)
+    about = {
+        "bundle": bundle.hash,
+        "data": material.hash,
+        **{k: asdict(sweep)[k] for k in ("corruptions", "severity", "limit", "post")},
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / "sweep.json"
+    if path.exists():
+        there = json.loads(path.read_text(encoding="utf-8"))
+        if differs := [k for k, v in about.items() if there.get(k) != v]:
+            raise TtaError(
+                f"{out} holds results of another {' and another '.join(differs)}: name an empty folder "
+                "with --out, or remove that one"
+            )
+    else:
+        _write(path, json.dumps(about, indent=2).encode() + b"\n")
+
+
+def run(sweep: Sweep, out: Path, jobs: int = 1, backend: str | None = None) -> Iterator[Cell]:
+    """Make the cells that are missing; yields each as it is done.
+
+    Args:
+        sweep: what to run; ``check`` it first.
+        out: folder of the results.
+        jobs: processes beside one another, through joblib.
+        backend: a joblib backend by name, such as ``dask`` once a Dask client is there.
+
+    Raises:
+        MissingExtraError: more than one job, or a backend, is asked for without joblib.
+    """
+    todo = [cell for cell in sweep.cells() if not (out / f"{cell.key}.json").exists()]
+    if jobs == 1 and backend is None:
+        materials: dict[int, Material] = {}
+        for cell in todo:
+            if cell.seed not in materials:
+                materials = {cell.seed: Material(Bundle(sweep.bundle), sweep.data, sweep.limit)}
+            _save(out, cell, _one(sweep, cell, materials[cell.seed]))
+            yield cell
+        return
+    joblib: Any = load_extra("evaluate", "tta evaluate with several jobs", "joblib")
+    with joblib.parallel_config(backend=backend or "loky", n_jobs=jobs):
+        calls = (joblib.delayed(work)(sweep, cell, str(out)) for cell in todo)
+        yield from joblib.Parallel(return_as="generator_unordered")(calls)
+
+
+def work(sweep: Sweep, cell: Cell, out: str) -> Cell:
+    """One cell in a process of its own."""
+    _save(Path(out), cell, _one(sweep, cell, Material(Bundle(sweep.bundle), sweep.data, sweep.limit)))
+    return cell
+
+
+def _one(sweep: Sweep, cell: Cell, material: Material) -> Outcome:
+    return evaluate(
+        material,
+        cell.protocol,
+        cell.adapter,
+        batch=cell.batch,
+        seed=cell.seed,
+        corruptions=sweep.corruptions,
+        severity=sweep.severity,
+        post=sweep.post,
+    )
+
+
+def _save(out: Path, cell: Cell, outcome: Outcome) -> None:
+    """Images first: a cell is done when its rows are there."""
+    scratch = out / f".{cell.key}.{os.getpid()}.npz"
+    np.savez_compressed(scratch, **dict(outcome.images))
+    os.replace(scratch, out / f"{cell.key}.npz")
+    text = json.dumps({**asdict(cell), "rows": outcome.rows}, allow_nan=False)
+    _write(out / f"{cell.key}.json", text.encode() + b"\n")
+
+
+def _write(path: Path, data: bytes) -> None:
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    scratch.write_bytes(data)
+    os.replace(scratch, path)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A method under a protocol, over all visits and seeds.
+
+    Attributes:
+        error, frozen_error: in percent, the mean over visits, each counting by its images.
+        gain: points of error less than the source model, with its 95 % interval; below zero it hurts.
+        worst: the least gain of a visit, and its name.
+        ms_per_frame: of adaptation and answer.
+    """
+
+    protocol: str
+    adapter: str
+    batch: int
+    seeds: int
+    images: int
+    frozen_error: float
+    error: float
+    post_error: float | None
+    gain: Interval
+    worst: tuple[float, str]
+    ms_per_frame: float
+
+
+def lines(sweep: Sweep, out: Path) -> list[Line]:
+    """What the finished cells say, a line each method and protocol.
+
+    Seeds reorder the same images and are no new images: of several, each image's gain is averaged over its
+    appearances, and the interval is over images. Of one seed it is over blocks of the stream.
+    """
+    found = []
+    for protocol, adapter, batch in product(sweep.protocols, sweep.adapters, sweep.batches):
+        cells = [Cell(protocol, adapter, batch, seed) for seed in sweep.seeds]
+        done = [cell for cell in cells if (out / f"{cell.key}.json").exists()]
+        if not done:
+            continue
+        rows = [r for c in done for r in json.loads((out / f"{c.key}.json").read_text())["rows"]]
+        weights = np.array([r["images"] for r in rows], float)
+        weights /= weights.sum()
+
+        def mean(key: str, rows: Sequence[Any] = rows, weights: Any = weights) -> float:
+            return float(sum(w * r[key] for w, r in zip(weights, rows)))
+
+        gains = [(r["frozen_error"] - r["error"], r["visit"]) for r in rows]
+        found.append(
+            Line(
+                protocol,
+                adapter,
+                batch,
+                len(done),
+                sum(r["images"] for r in rows) // len(done),
+                mean("frozen_error"),
+                mean("error"),
+                mean("post_error") if rows[0]["post_error"] is not None else None,
+                _gain([out / f"{c.key}.npz" for c in done], batch),
+                min(gains),
+                mean("ms_per_frame"),
+            )
+        )
+    return found
+
+
+def _gain(paths: Sequence[Path], batch: int) -> Interval:
+    """Gain in points with its interval: of one seed in stream order, of several image by image."""
+    items, values = [], []
+    for path in paths:
+        with np.load(path) as images:
+            label = images["label"]
+            values.append((images["frozen"] != label).astype(float) - (images["pre"] != label))
+            items.append(images["item"])
+    gains, which = 100 * np.concatenate(values), np.concatenate(items)
+    if len(paths) > 1:
+        _, which = np.unique(which, return_inverse=True)
+        gains = np.bincount(which, gains) / np.bincount(which)
+    return interval(gains, block_of(len(gains), batch), 100.0)
+
+
+def table(found: Sequence[Line]) -> str:
+    """Markdown, a row a method and protocol; where it hurts stands beside where it helps."""
+    head = "| protocol | adapter | batch | images | frozen % | error % | gain, points | worst visit | ms a frame |"
+    rows = [head, "|---" * 9 + "|"]
+    for x in found:
+        span = "" if x.gain.low is None else f" [{x.gain.low:+.1f}, {x.gain.high:+.1f}]"
+        rows.append(
+            f"| {x.protocol} | {x.adapter} | {x.batch} | {x.images:,} | {x.frozen_error:.1f} | {x.error:.1f} "
+            f"| {x.gain.mean:+.1f}{span} | {x.worst[0]:+.1f} {x.worst[1]} | {x.ms_per_frame:.2f} |"
+        )
+    return "\n".join(rows) + "\n"
+
+
+def write_tables(sweep: Sweep, out: Path) -> list[Line]:
+    """``results.csv`` with a row a visit, and ``results.md``; returns the lines of the latter."""
+    rows = []
+    for cell in sweep.cells():
+        path = out / f"{cell.key}.json"
+        if path.exists():
+            rows += json.loads(path.read_text(encoding="utf-8"))["rows"]
+    if rows:
+        with open(out / "results.csv", "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+    found = lines(sweep, out)
+    (out / "results.md").write_text(table(found), encoding="utf-8")
+    return found
+
+
+__all__ = ["SMOKE", "Cell", "Line", "Sweep", "check", "lines", "run", "table", "work", "write_tables"]
