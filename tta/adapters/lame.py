@@ -79,6 +79,7 @@ class Lame:
         f = features.reshape(len(features), -1).astype(np.float64)
         f /= np.maximum(np.linalg.norm(f, axis=1, keepdims=True), 1e-12)
         n = len(f)
+        w: Array
         if n == 1:
             return np.zeros((1, 1))
         if self.affinity == "linear":
