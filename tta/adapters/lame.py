@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from tta.categorical import log_softmax
 from tta.errors import TtaError
 from tta.manifest import Manifest
 from tta.protocols import Run
@@ -70,7 +71,7 @@ class Lame:
         """The same state, and the batch's outputs with assigned logits."""
         step = run("batch", batch, state.slots, alpha=0.0)
         logits = step.outputs["logits"]
-        log_p = _log_softmax(logits.astype(np.float64))
+        log_p = log_softmax(logits)
         z = self.assign(log_p, self.weights(step.outputs["features"]))
         return state, {**step.outputs, "logits": z.astype(logits.dtype)}
 
@@ -102,15 +103,10 @@ class Lame:
         """Log z ``(N, K)`` at the fixed point, from log p ``(N, K)`` and affinities ``(N, N)``."""
         log_z = log_p
         for _ in range(self.iterations):
-            new = _log_softmax(log_p + w @ np.exp(log_z))
+            new = log_softmax(log_p + w @ np.exp(log_z))
             moved = np.abs(np.exp(new) - np.exp(log_z)).max()
             log_z = new
             if moved <= self.tolerance:
                 break
         return log_z
 
-
-def _log_softmax(x: Array) -> Array:
-    shifted = x - x.max(1, keepdims=True)
-    found: Array = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
-    return found

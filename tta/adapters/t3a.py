@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from tta.categorical import entropies
 from tta.errors import TtaError
 from tta.manifest import Manifest
 from tta.protocols import Run
@@ -57,10 +58,10 @@ class T3a:
             support, entropy, owner = (state.memory[k] for k in ("support", "entropy", "owner"))
         else:
             support, owner = _unit(weight), np.arange(len(weight))
-            entropy = _entropy(weight @ weight.T + bias)
+            _, entropy = entropies(weight @ weight.T + bias)
         logits = z @ weight.T + bias
         support = np.concatenate([support, _unit(z)])
-        entropy = np.concatenate([entropy, _entropy(logits)])
+        entropy = np.concatenate([entropy, entropies(logits)[1]])
         owner = np.concatenate([owner, logits.argmax(1)])
         kept = np.concatenate(
             [
@@ -81,9 +82,3 @@ def _unit(x: Array) -> Array:
     found: Array = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
     return found
 
-
-def _entropy(logits: Array) -> Array:
-    log_p = logits - logits.max(1, keepdims=True)
-    log_p = log_p - np.log(np.exp(log_p).sum(1, keepdims=True))
-    found: Array = -(np.exp(log_p) * log_p).sum(1)
-    return found
