@@ -98,7 +98,9 @@ def bench_arguments(p: argparse.ArgumentParser) -> None:
 def evaluate_arguments(p: argparse.ArgumentParser) -> None:
     """Arguments of ``tta evaluate``; lists are joined by commas."""
     p.add_argument("bundle")
-    p.add_argument("data", help="labelled data as after sim://: cifar10, imagenet, fashion, a folder, …")
+    p.add_argument(
+        "data", help="labelled data as after sim://: cifar10, imagenet, fashion, a folder, …"
+    )
     p.add_argument(
         "--adapter", default="bn_stats,tent,nhl", help="methods (default bn_stats,tent,nhl)"
     )
@@ -106,9 +108,7 @@ def evaluate_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("--batch", default="200", help="frames a step (default 200)")
     p.add_argument("--seed", default="0", help="seeds of order and chance (default 0)")
     p.add_argument("--corruptions", default="all", help="names (default all fifteen standard ones)")
-    p.add_argument(
-        "--severity", type=whole(1), default=5, help="the largest, 1 to 5 (default 5)"
-    )
+    p.add_argument("--severity", type=whole(1), default=5, help="the largest, 1 to 5 (default 5)")
     p.add_argument(
         "--tier", default="smoke", help="smoke: the first 2,000 items; full: all (default smoke)"
     )

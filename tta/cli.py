@@ -9,7 +9,13 @@ from collections.abc import Sequence
 
 from tta import __version__
 from tta.alarm_arguments import add_run_arguments, policy, told
-from tta.arguments import bench_arguments, evaluate_arguments, export_arguments, serial_arguments, whole
+from tta.arguments import (
+    bench_arguments,
+    evaluate_arguments,
+    export_arguments,
+    serial_arguments,
+    whole,
+)
 from tta.errors import TtaError
 from tta.manifest import PROFILES
 

@@ -37,7 +37,12 @@ def chosen_by_the_paper(logits, mean, margin, d):
 def test_eta(margin, d):
     adapter = Eta(margin=margin, d=d)
     state, run = start(NAME, adapter)
-    twin, theirs, mean, learned = Twin(model(NAME)[0], HEBBIAN[NAME]), Optimizer("adam", 1e-3), None, 0
+    twin, theirs, mean, learned = (
+        Twin(model(NAME)[0], HEBBIAN[NAME]),
+        Optimizer("adam", 1e-3),
+        None,
+        0,
+    )
     for batch in stream(NAME):
         before, run.steps = state, []
         state, outputs = adapter.adapt(before, batch, run)
@@ -53,7 +58,9 @@ def test_eta(margin, d):
         learned += 1
         share = len(batch) / np.count_nonzero(weights)
         want = twin(batch, weights=weights * share)
-        assert misfit(run.steps[1].gradients, want.gradients)[0] <= 3  # a zero of a ReLU may be crossed
+        assert (
+            misfit(run.steps[1].gradients, want.gradients)[0] <= 3
+        )  # a zero of a ReLU may be crossed
         trained = {
             k: g for k, g in run.steps[1].gradients.items() if k.endswith((".scale", ".bias"))
         }

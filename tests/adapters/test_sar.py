@@ -44,7 +44,12 @@ def reference(twin, batch, slots):
 def test_sar():
     adapter = Sar(margin=MARGIN, rho=RHO, lr=0.01, least=0.0)
     state, run = start(NAME, adapter)
-    twin, theirs, loss, learned = Twin(model(NAME)[0], HEBBIAN[NAME]), Optimizer("sgd", 0.01), None, 0
+    twin, theirs, loss, learned = (
+        Twin(model(NAME)[0], HEBBIAN[NAME]),
+        Optimizer("sgd", 0.01),
+        None,
+        0,
+    )
     for batch in stream(NAME)[:12]:
         before = state
         state, outputs = adapter.adapt(before, batch, run)
@@ -71,7 +76,9 @@ def test_sar():
 
 
 def test_a_collapsed_model_returns_to_the_source():
-    adapter = Sar(margin=1.0, least=9.0)  # no entropy of ten classes is as high: each step looks collapsed
+    adapter = Sar(
+        margin=1.0, least=9.0
+    )  # no entropy of ten classes is as high: each step looks collapsed
     opened, run = bundle(NAME), session(NAME).run
     state = adapter.init(opened.manifest, opened.source_slots)
     after, _ = adapter.adapt(state, stream(NAME)[0], run)
@@ -90,9 +97,7 @@ def test_skipped_layers_stay():
     assert trained and not any(k.startswith(last) for k in trained)
 
 
-@pytest.mark.parametrize(
-    ("options", "word"), [({"margin": 2.0}, "margin"), ({"rho": 0.0}, "rho")]
-)
+@pytest.mark.parametrize(("options", "word"), [({"margin": 2.0}, "margin"), ({"rho": 0.0}, "rho")])
 def test_bad_options(options, word):
     with pytest.raises(TtaError, match=word):
         Sar(**options)

@@ -30,7 +30,9 @@ def test_it_begins_at_the_source_and_repeats(name):
     for a, b in zip(one, two, strict=True):
         assert np.array_equal(a.items, b.items) and np.array_equal(a.choice, b.choice)
         assert len(a.items) == len(a.choice) and ((a.items >= 0) & (a.items < 400)).all()
-        assert a.choice.max() < max(1, len(a.corruptions)) and (a.severity > 0) == bool(a.corruptions)
+        assert a.choice.max() < max(1, len(a.corruptions)) and (a.severity > 0) == bool(
+            a.corruptions
+        )
     assert not all(np.array_equal(a.items, b.items) for a, b in zip(one, other))
     assert isinstance(build(name).resets, str) and build(name).__doc__
 

@@ -49,7 +49,9 @@ class Eta(Tent):
         if not 0 < margin <= 1:
             raise TtaError(f"margin is a share of ln K in 0..1 above 0, but is {margin}")
         if not 0 < d <= 1:
-            raise TtaError(f"d is the largest cosine of a frame to learn from, in 0..1 above 0, but is {d}")
+            raise TtaError(
+                f"d is the largest cosine of a frame to learn from, in 0..1 above 0, but is {d}"
+            )
         self.margin, self.d = margin, d
         self.needs = Eta.needs
 
@@ -64,7 +66,9 @@ class Eta(Tent):
         if not weight.any():
             return self.update(state, Step(seen.outputs, seen.moments)), seen.outputs
         share = np.float32(len(batch) / np.count_nonzero(weight))  # the graph averages over all
-        step = run("step/entropy", batch, state.slots, alpha=self.alpha, sample_weight=weight * share)
+        step = run(
+            "step/entropy", batch, state.slots, alpha=self.alpha, sample_weight=weight * share
+        )
         after = self.update(state, step)
         memory = frozen({**after.memory, "probabilities": mean})
         return replace(after, memory=memory), seen.outputs

@@ -109,4 +109,3 @@ class Lame:
             if moved <= self.tolerance:
                 break
         return log_z
-

@@ -107,5 +107,9 @@ class Sar(Tent):
         source = {k: v for k, v in state.memory.items() if k.startswith("source.")}
         slots = {name.removeprefix("source."): value for name, value in source.items()}
         return replace(
-            state, slots=frozen(slots), memory=frozen(source), step=state.step + 1, parent=state.hash
+            state,
+            slots=frozen(slots),
+            memory=frozen(source),
+            step=state.step + 1,
+            parent=state.hash,
         )

@@ -81,4 +81,3 @@ class T3a:
 def _unit(x: Array) -> Array:
     found: Array = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
     return found
-

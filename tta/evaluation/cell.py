@@ -77,12 +77,12 @@ class Material:
         if self.data.labels is None or not count:
             raise TtaError(f"{self.data.name} has no labels, so no method can be judged on it")
         self.labels = np.asarray(self.data.labels[:count], np.int64)
-        if classes := bundle.manifest.outputs[bundle.manifest.primary][-1:]:
-            if self.labels.max() >= classes[0]:
-                raise TtaError(
-                    f"{self.data.name} has a class {self.labels.max()}, but {bundle.manifest.name} tells "
-                    f"{classes[0]} apart: these data are not the model's"
-                )
+        classes = bundle.manifest.outputs[bundle.manifest.primary][-1]
+        if self.labels.max() >= classes:
+            raise TtaError(
+                f"{self.data.name} has a class {self.labels.max()}, but {bundle.manifest.name} tells "
+                f"{classes} apart: these data are not the model's"
+            )
         self._infer = InferSession(bundle)
         self._make = preprocessing(bundle.manifest.preprocess, bundle.manifest.input)
         self._frozen: dict[tuple[str, int], tuple[Array, Array]] = {}
@@ -106,7 +106,10 @@ class Material:
         """The source model's classes and confidences, each image asked once."""
         key = (corruption, severity)
         if key not in self._frozen:
-            self._frozen[key] = (np.full(len(self.labels), -1), np.zeros(len(self.labels), np.float32))
+            self._frozen[key] = (
+                np.full(len(self.labels), -1),
+                np.zeros(len(self.labels), np.float32),
+            )
         classes, confidence = self._frozen[key]
         if (classes[items] < 0).any():
             logits = self._infer.run(inputs)[self.bundle.manifest.primary]
@@ -156,7 +159,7 @@ def evaluate(
     check_needs(method, bundle)
     check_coupling(method, bundle, batch)
     made = build(protocol) if isinstance(protocol, str) else protocol
-    chosen = _corruptions(corruptions)
+    chosen = corruption_names(corruptions)
     for name in chosen:
         check_severity(name, severity)
     setting = Setting(material.labels, chosen, severity, len(material.labels), seed)
@@ -222,7 +225,9 @@ def evaluate(
                 "images": len(each.items),
                 "frozen_error": wrong["frozen"],
                 "error": wrong["pre"],
-                "post_error": 100 * float((images["post"] != images["label"]).mean()) if post else None,
+                "post_error": 100 * float((images["post"] != images["label"]).mean())
+                if post
+                else None,
                 "ms_per_frame": 1e3 * spent / len(each.items),
                 "steps": int(state.step),
             }
@@ -248,7 +253,8 @@ def _met(
     return inputs, (classes, confidence)
 
 
-def _corruptions(given: str | Sequence[str]) -> tuple[str, ...]:
+def corruption_names(given: str | Sequence[str]) -> tuple[str, ...]:
+    """``all``, or names joined by commas, as a tuple; each is known."""
     listed = given.split(",") if isinstance(given, str) else list(given)
     names = tuple(standard()) if listed == ["all"] else tuple(name.strip() for name in listed)
     for name in names:
@@ -256,4 +262,4 @@ def _corruptions(given: str | Sequence[str]) -> tuple[str, ...]:
     return names
 
 
-__all__ = ["Material", "Outcome", "answers", "evaluate"]
+__all__ = ["Material", "Outcome", "answers", "corruption_names", "evaluate"]

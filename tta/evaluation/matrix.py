@@ -14,7 +14,10 @@ from tta.evaluation.sweep import SMOKE, Line, Sweep, check, run, write_tables
 from tta.terminal import Terminal
 
 TIERS = {"smoke": SMOKE, "full": None}
-COLUMNS = ("method", "protocol", "batch", "images", "frozen %", "error %", "gain", "95 %", "worst visit", "ms a frame")
+COLUMNS = (
+    "method", "protocol", "batch", "images", "frozen %", "error %", "gain", "95 %", "worst visit",
+    "ms a frame",
+)  # fmt: skip
 
 
 def matrix(
@@ -38,8 +41,8 @@ def matrix(
 ) -> list[Line]:
     """Run what is missing of a sweep and print its table.
 
-    Lists are joined by commas; ``protocols`` may be ``all``. ``tier`` smoke takes the first 2,000 items of the
-    data, full all of them; ``limit`` says another number. Everything is checked before the first frame.
+    Lists are joined by commas; ``protocols`` may be ``all``. ``tier`` smoke takes the first 2,000 items of
+    the data, full all of them; ``limit`` says another number. All is checked before the first frame.
 
     Raises:
         TtaError: something does not fit; nothing has run then.
@@ -68,7 +71,9 @@ def matrix(
         for cell in run(sweep, folder, jobs, backend):
             advance(0, 1, f"{cell.adapter}, {cell.protocol}")
     found = write_tables(sweep, folder)
-    title = f"{Bundle(bundle).manifest.name} on {data}: gain in points of error, below zero it hurts"
+    title = (
+        f"{Bundle(bundle).manifest.name} on {data}: gain in points of error, below zero it hurts"
+    )
     terminal.table(title, COLUMNS, [_row(line) for line in found])
     terminal.say(f"{folder}: results.csv, results.md, and a .json and .npz a cell")
     if as_json:
@@ -104,7 +109,9 @@ def _numbers(text: str, what: str, least: int) -> tuple[int, ...]:
     try:
         numbers = tuple(int(word) for word in _words(text, what))
     except ValueError as error:
-        raise TtaError(f"--{what} takes whole numbers joined by commas, but got {text!r}") from error
+        raise TtaError(
+            f"--{what} takes whole numbers joined by commas, but got {text!r}"
+        ) from error
     if min(numbers) < least:
         raise TtaError(f"--{what} is at least {least}, but got {min(numbers)}")
     return numbers

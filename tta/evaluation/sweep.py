@@ -1,7 +1,7 @@
 """Many cells: every adapter under every protocol, seed and batch, resumable and in parallel.
 
-A cell is two files in the results folder, ``<key>.json`` with its rows and ``<key>.npz`` with its images, each
-written whole or not at all. A second run makes what is missing, and ``sweep.json`` says whose results
+A cell is two files in the results folder, ``<key>.json`` with its rows and ``<key>.npz`` with its images,
+each written whole or not at all. A second run makes what is missing, and ``sweep.json`` says whose results
 these are: a folder of another bundle, other data or another setting is refused.
 """
 
@@ -21,10 +21,11 @@ from typing import Any
 import numpy as np
 
 from tta.bundle import Bundle
+from tta.corruptions import check_severity
 from tta.errors import TtaError
-from tta.evaluation.cell import Material, Outcome, evaluate
+from tta.evaluation.cell import Material, Outcome, corruption_names, evaluate
 from tta.evaluation.interval import Interval, block_of, interval
-from tta.evaluation.protocols import build
+from tta.evaluation.protocols import Setting, build
 from tta.runtime.extra import load_extra
 from tta.runtime.method import check_coupling, check_needs, make_adapter
 
@@ -94,9 +95,14 @@ def check(sweep: Sweep, out: Path) -> None:
         method = make_adapter(adapter)
         check_needs(method, bundle)
         check_coupling(method, bundle, batch)
-    for protocol in sweep.protocols:
-        build(protocol)
+    chosen = corruption_names(sweep.corruptions)
+    for name in chosen:
+        check_severity(name, sweep.severity)
     material = Material(bundle, sweep.data, sweep.limit)
+    count = len(material.labels)
+    for protocol, seed in product(sweep.protocols, sweep.seeds):
+        setting = Setting(material.labels, chosen, sweep.severity, count, seed)
+        next(build(protocol).visits(setting))
     about = {
         "bundle": bundle.hash,
         "data": material.hash,
@@ -144,7 +150,9 @@ def run(sweep: Sweep, out: Path, jobs: int = 1, backend: str | None = None) -> I
 
 def work(sweep: Sweep, cell: Cell, out: str) -> Cell:
     """One cell in a process of its own."""
-    _save(Path(out), cell, _one(sweep, cell, Material(Bundle(sweep.bundle), sweep.data, sweep.limit)))
+    _save(
+        Path(out), cell, _one(sweep, cell, Material(Bundle(sweep.bundle), sweep.data, sweep.limit))
+    )
     return cell
 
 
@@ -255,8 +263,11 @@ def _gain(paths: Sequence[Path], batch: int) -> Interval:
 
 def table(found: Sequence[Line]) -> str:
     """Markdown, a row a method and protocol; where it hurts stands beside where it helps."""
-    head = "| protocol | adapter | batch | images | frozen % | error % | gain, points | worst visit | ms a frame |"
-    rows = [head, "|---" * 9 + "|"]
+    columns = (
+        "protocol", "adapter", "batch", "images", "frozen %", "error %", "gain, points", "worst visit",
+        "ms a frame",
+    )  # fmt: skip
+    rows = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
     for x in found:
         span = "" if x.gain.low is None else f" [{x.gain.low:+.1f}, {x.gain.high:+.1f}]"
         rows.append(
@@ -283,4 +294,15 @@ def write_tables(sweep: Sweep, out: Path) -> list[Line]:
     return found
 
 
-__all__ = ["SMOKE", "Cell", "Line", "Sweep", "check", "lines", "run", "table", "work", "write_tables"]
+__all__ = [
+    "SMOKE",
+    "Cell",
+    "Line",
+    "Sweep",
+    "check",
+    "lines",
+    "run",
+    "table",
+    "work",
+    "write_tables",
+]

@@ -22,7 +22,9 @@ class Correlated:
     takes = "DELTA above 0, or correlated:sorted"
 
     def __init__(self, delta: str = "0.1") -> None:
-        self._order: Order = arrangement("order", delta if delta == "sorted" else f"dirichlet:{delta}")
+        self._order: Order = arrangement(
+            "order", delta if delta == "sorted" else f"dirichlet:{delta}"
+        )
 
     def visits(self, setting: Setting) -> Iterator[Visit]:
         """See ``EvaluationProtocol``."""
