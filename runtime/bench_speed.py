@@ -29,7 +29,7 @@ SPEED = (
     "candidate", "p50 ms", "p95", "p99", "fps", "p99", "CPU", "learned/s", "commits/h",
 )  # fmt: skip
 DUTY_BLOCKS = 3
-AWAKE = "plain, spinning"  # as onnxruntime comes: threads that wait awake for each other
+ASLEEP = "plain, no spinning"  # threads that sleep while they wait for each other
 NOTE = (
     "ms of a frame; fps, p99 and CPU time as ratios to plain; frames learned from a second; commits an hour. "
     "session: onnxruntime calls alone; loop: with prediction, drift scores and report"
@@ -66,14 +66,14 @@ def speed(
             if fits("bn_stats", other, least):
                 name = f"loop, every {s.every}, {label(other, k)}"
                 one[name] = ours(other, s, **sampled)
+    every = {"threads": cores, "spinning": True}  # as onnxruntime comes
+    inline = {"regime": "duty", "duty": s.duty, **every}
     every_core = {
-        PLAIN: {**plain, "threads": cores},
-        AGAIN: {**plain, "threads": cores},
-        AWAKE: {**plain, "threads": cores, "spinning": True},
-        f"session, duty {s.duty:g}": ours(
-            bundle, s, bare=True, regime="duty", duty=s.duty, threads=cores
-        ),
-        f"loop, duty {s.duty:g}": ours(bundle, s, regime="duty", duty=s.duty, threads=cores),
+        PLAIN: {**plain, **every},
+        AGAIN: {**plain, **every},
+        ASLEEP: {**plain, "threads": cores},
+        f"session, duty {s.duty:g}": ours(bundle, s, bare=True, **inline),
+        f"loop, duty {s.duty:g}": ours(bundle, s, **inline),
     }
     longer = DUTY_BLOCKS * s.block_s  # a duty sees few rounds: each must earn its time first
     for title, specs, block_s in (
