@@ -87,8 +87,10 @@ class Material:
         self._make = preprocessing(bundle.manifest.preprocess, bundle.manifest.input)
         self._frozen: dict[tuple[str, int], tuple[Array, Array]] = {}
         some = np.linspace(0, count - 1, min(count, HASHED)).astype(int)
+        readings = self.data.read(some, np.zeros(len(some), int))
+        self._scale = readings.std(axis=(0, 2)) if self.data.kind == "sensor" else None
         digest = hashlib.sha256(f"{self.data.name}\0{count}\0".encode())
-        for part in (self.labels, self.data.read(some, np.zeros(len(some), int))):
+        for part in (self.labels, readings):
             digest.update(np.ascontiguousarray(part).tobytes())
         self.hash = digest.hexdigest()  # of name, count, labels and evenly spaced items
 
@@ -96,7 +98,9 @@ class Material:
         """Model inputs ``(n, ...)`` of some items under a corruption."""
         readings = self.data.read(items, np.zeros(len(items), int))
         if severity:
-            readings = corrupt(readings, corruption, severity, self.seed, first=items)
+            readings = corrupt(
+                readings, corruption, severity, self.seed, first=items, scale=self._scale
+            )
         samples = [self._make(Frame(reading, 0.0, k)) for k, reading in enumerate(readings)]
         return np.stack([sample for sample in samples if sample is not None])
 
@@ -197,9 +201,10 @@ def evaluate(
             spent += time.perf_counter() - began
             pre = answers(outputs[bundle.manifest.primary])
             late = np.full(len(items), -1)
-            if post:
-                alpha = 0.0 if after is state else float(getattr(method, "alpha", None) or 1.0)
-                seen = run("batch", x, after.slots, alpha=alpha).outputs
+            if post and after is state:  # nothing was learned: the answer stays
+                late = pre[0]
+            elif post:
+                seen = run("batch", x, after.slots, alpha=_share(method, len(items))).outputs
                 late = answers(seen[bundle.manifest.primary])[0]
             state = after
             found.append(
@@ -233,6 +238,16 @@ def evaluate(
             }
         )
     return Outcome(rows, {name: np.concatenate([p[name] for p in parts]) for name in parts[0]})
+
+
+def _share(method: Any, n: int) -> float:
+    """How much batch statistics count in what a method serves."""
+    if callable(share := getattr(method, "share", None)):
+        return float(share(n))
+    given = getattr(method, "alpha", None)
+    if given is None:
+        return 1.0 if getattr(method, "couples", True) else 0.0
+    return float(given)
 
 
 def _met(

@@ -143,7 +143,8 @@ def run(sweep: Sweep, out: Path, jobs: int = 1, backend: str | None = None) -> I
             yield cell
         return
     joblib: Any = load_extra("evaluate", "tta evaluate with several jobs", "joblib")
-    with joblib.parallel_config(backend=backend or "loky", n_jobs=jobs):
+    most = -1 if backend and jobs == 1 else jobs  # a cluster knows how many it has
+    with joblib.parallel_config(backend=backend or "loky", n_jobs=most):
         calls = (joblib.delayed(work)(sweep, cell, str(out)) for cell in todo)
         yield from joblib.Parallel(return_as="generator_unordered")(calls)
 
