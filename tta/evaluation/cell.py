@@ -21,6 +21,7 @@ from tta.bundle import Bundle
 from tta.corruptions import check_severity, corrupt, find, standard
 from tta.errors import TtaError
 from tta.evaluation.protocols import EvaluationProtocol, Setting, Visit, build
+from tta.evaluation.reliability import calibration_error
 from tta.records import Array, Frame
 from tta.runtime.datasets import Dataset, open_dataset
 from tta.runtime.method import check_coupling, check_needs, fewest, make_adapter
@@ -35,7 +36,7 @@ class Outcome:
     """What came out of a cell.
 
     Attributes:
-        rows: one a visit, ready for JSON; errors are in percent.
+        rows: one a visit, ready for JSON; errors and calibration errors are in percent.
         images: arrays over all images in stream order: ``visit``, ``item``, ``label``, ``frozen``,
             ``pre``, ``post`` (-1 where not asked for), ``frozen_confidence``, ``pre_confidence``.
     """
@@ -221,6 +222,10 @@ def evaluate(
             )
         images = {name: np.concatenate([f[name] for f in found]) for name in found[0]}
         parts.append(images)
+        sure = {
+            k: 100 * calibration_error(images[f"{k}_confidence"], images[k] == images["label"])
+            for k in ("frozen", "pre")
+        }
         wrong = {k: 100 * float((images[k] != images["label"]).mean()) for k in ("frozen", "pre")}
         rows.append(
             {
@@ -233,6 +238,8 @@ def evaluate(
                 "post_error": 100 * float((images["post"] != images["label"]).mean())
                 if post
                 else None,
+                "frozen_ece": sure["frozen"],
+                "ece": sure["pre"],
                 "ms_per_frame": 1e3 * spent / len(each.items),
                 "steps": int(state.step),
             }

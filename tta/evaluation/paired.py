@@ -94,10 +94,10 @@ class Difference:
 def difference(
     first: Array, second: Array, clips: Array | None = None, draws: int = 4000, seed: int = 0
 ) -> Difference:
-    """Gain of ``second`` over ``first``, both ``(n,)`` bool for right, with intervals by resampling clips.
+    """Gain of ``second`` over ``first``, both ``(n,)`` bool for right, with intervals over clips.
 
-    Frames of one clip stand or fall together, so whole clips are drawn, n of n with replacement; the gain of a
-    draw is over its frames. Without ``clips (n,)`` each image is one. Efron & Tibshirani, "An introduction
+    Frames of one clip stand or fall together, so whole clips are drawn, n of n with replacement; the gain of
+    a draw is over its frames. Without ``clips (n,)`` each image is one. Efron & Tibshirani, "An introduction
     to the bootstrap", 1993, section 13.3 (percentiles).
     """
     a, b = _paired(first, second)
@@ -120,8 +120,8 @@ def _paired(first: Array, second: Array) -> tuple[Array, Array]:
     a, b = np.asarray(first), np.asarray(second)
     if a.shape != b.shape or a.ndim != 1 or not len(a) or a.dtype != bool or b.dtype != bool:
         raise TtaError(
-            f"a paired comparison takes two equally long (n,) arrays of bool, but got {a.dtype} {a.shape} and "
-            f"{b.dtype} {b.shape}"
+            f"a paired comparison takes two equally long (n,) arrays of bool, but got {a.dtype} {a.shape} "
+            f"and {b.dtype} {b.shape}"
         )
     return a, b
 
