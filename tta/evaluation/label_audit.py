@@ -53,7 +53,7 @@ def audit_labels(probabilities: Array, labels: Array) -> LabelAudit:
     """Audit labels ``(n,)`` by probabilities ``(n, K)``.
 
     The threshold of class k is the mean probability of k over images labelled k (eq. 2). An image is
-    confidently j, the most probable of the classes whose threshold it reaches: one more in C[label, j] (eq. 1).
+    confidently j, the most probable of the classes whose threshold it reaches, and counts in C[label, j] (1).
     The joint is C with its rows scaled to the label counts, then to a sum of 1 (eq. 3). Suspects are the
     images off the diagonal of C, but for those whose most probable class is the given one, in order of
     the normalized margin.
