@@ -12,11 +12,11 @@ import platform
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 
-import tta
 from tta.bundle import Bundle
 from tta.corruptions import check_severity, corrupt, find, standard
 from tta.errors import TtaError
@@ -181,7 +181,7 @@ def evaluate(
         "serve": f"batch-{getattr(method, 'predict_with', 'pre')}",
         "batch": batch,
         "seed": seed,
-        "tta": tta.__version__,
+        "tta": version("tta-edge"),
         "machine": f"{platform.machine()}, {platform.python_implementation()} {platform.python_version()}",
     }
     rows: list[dict[str, Any]] = []

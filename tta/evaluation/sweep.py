@@ -173,7 +173,8 @@ def _one(sweep: Sweep, cell: Cell, material: Material) -> Outcome:
 def _save(out: Path, cell: Cell, outcome: Outcome) -> None:
     """Images first: a cell is done when its rows are there."""
     scratch = out / f".{cell.key}.{os.getpid()}.npz"
-    np.savez_compressed(scratch, **dict(outcome.images))
+    arrays: dict[str, Any] = dict(outcome.images)
+    np.savez_compressed(scratch, **arrays)
     os.replace(scratch, out / f"{cell.key}.npz")
     text = json.dumps({**asdict(cell), "rows": outcome.rows}, allow_nan=False)
     _write(out / f"{cell.key}.json", text.encode() + b"\n")
