@@ -46,7 +46,9 @@ def make(epoch: int, mean: Array, std: Array, schema: Schema, scale: float | Non
         pairs = tuple((float(m), 1 / float(s)) for m, s in zip(mean, std))
         return Norm(epoch, FLOAT32, pairs, 1.0)
     if not all(c.scale > 0 for c in schema.channels):
-        raise ValueError("a channel whose steps are worth nothing, or less, has no fixed-point norm")
+        raise ValueError(
+            "a channel whose steps are worth nothing, or less, has no fixed-point norm"
+        )
     steps_of = np.array([c.scale for c in schema.channels])
     if scale is None:
         least = float((np.asarray(std) / steps_of).min())

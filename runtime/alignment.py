@@ -15,16 +15,17 @@ from tta.firmware_bridge.session import Samples
 from tta.records import Array, Frame
 from tta.runtime.redaction import redact
 
-
-KEPT_S = 60.0  # longer than anything holds readings back: who is silent for longer is not waited for
+KEPT_S = (
+    60.0  # longer than anything holds readings back: who is silent for longer is not waited for
+)
 
 
 class Aligner:
     """Puts series of several devices on one grid of the host's time, by linear interpolation.
 
     A grid point is given once every device has a reading after it. Where a device's readings are more than
-    ``hole_s`` apart, no point is made between, and the next one says that it comes after a hole. Of each device
-    the last 60 s are kept, however long another is silent.
+    ``hole_s`` apart, no point is made between, and the next one says that it comes after a hole. Of each
+    device the last 60 s are kept, however long another is silent.
 
     Args:
         devices: how many.

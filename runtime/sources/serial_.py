@@ -48,8 +48,8 @@ class Serial:
         url: a device such as ``/dev/ttyACM0``, or a pyserial URL (``socket://``, ``loop://``, ...).
         baud: bits per second.
         channels: numbers in a line; by default those of the first good line.
-        silence_s: give up after so many seconds without a byte, also while a broken connection is opened again;
-            by default wait, but 10 s at most for the first byte of a device whose codec is not known.
+        silence_s: give up after so many seconds without a byte, also while a broken connection is opened
+            again; by default wait, but 10 s at most for the first byte of a device whose codec is not known.
         dtr: level of the DTR line; boards with native USB stay silent while it is false.
         codec: ``auto``, ``csv`` or ``cobs``.
         reconnect: whether to open a broken connection again; by default with our firmware only.
@@ -183,8 +183,8 @@ class Serial:
                 began_s = time.monotonic()
                 if self._silence_s is None and began_s - self._heard_s > _LOOK_S:
                     raise SourceError(
-                        f"{self._name} sent nothing for {_LOOK_S:g} s, not even when asked: is the sketch running, "
-                        "and this its port? (codec=csv or silence_s=60 waits longer)"
+                        f"{self._name} sent nothing for {_LOOK_S:g} s, not even when asked: is the sketch "
+                        "running, and this its port? (codec=csv or silence_s=60 waits longer)"
                     )
                 if not asked and began_s - self._heard_s > _QUIET_S:
                     asked = True

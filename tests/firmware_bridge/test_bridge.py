@@ -212,7 +212,7 @@ def test_silence_counts_while_it_reconnects(tmp_path):
 
 def test_a_silent_device_after_a_noisy_one_is_not_accused(line):
     """What the line said before it was cut is not held against who is there now."""
-    ours, path = line
+    _, path = line
     with Bridge(path, back_off_s=(0.05,), hello_s=0.4) as bridge:
         bridge.session.decoder.unfit = 7
         events = bridge.events()

@@ -440,7 +440,9 @@ def test_the_running_variance_is_exact_far_from_the_source(board, rng):
     board.source(0, 0, 100)
     board.source(1, 0, 100)
     status = run_sentinel(board, rng.normal((1000.5, -1000.5), 20, (20_000, 2)).round())
-    assert np.allclose(status.var, 400, rtol=0.25) and np.allclose(status.mean, (1000.5, -1000.5), atol=5)
+    assert np.allclose(status.var, 400, rtol=0.25) and np.allclose(
+        status.mean, (1000.5, -1000.5), atol=5
+    )
 
 
 def test_the_sentinel_knows_no_channel_beyond_the_last(board):

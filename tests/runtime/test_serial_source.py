@@ -11,8 +11,8 @@ import pytest
 
 from tta.errors import MissingExtraError, SourceError
 from tta.firmware_bridge.link import Link
-from tta.runtime.sources import serial_
 from tta.runtime.source_uri import open_source
+from tta.runtime.sources import serial_
 
 serial = pytest.importorskip("serial")
 posix = pytest.mark.skipif(os.name != "posix", reason="pseudo terminals are POSIX")
