@@ -34,6 +34,7 @@ _TOOLS = {
     "posix": ("gcc",),
     "python": (),
 }
+_LINE_BYTES = 1 << 16
 _PTY = re.compile(r"(/dev/\S+)")
 
 
@@ -139,6 +140,9 @@ class ProcessBoard:
             else:
                 raise SourceError(f"board {self._kind} ended before it named its port")
         except BaseException:
+            if hasattr(self, "_process"):
+                self._process.kill()
+                self._process.wait()
             self._folder.cleanup()
             raise
         return self
@@ -221,7 +225,9 @@ class PythonBoard:
             received = b""
             with contextlib.suppress(BlockingIOError):
                 received = self._read(self._line, 4096)
-            out += device.poll(received, now_s)
+            said = device.poll(received, now_s)
+            if len(out) < _LINE_BYTES:  # a line that nobody reads loses what comes after
+                out += said
             with contextlib.suppress(BlockingIOError):
                 out = out[self._write(self._line, out) :]
 

@@ -38,6 +38,7 @@ class Bridge:
         session: the conversation, with all counts.
         link: the port.
         reconnects: how often the port was opened again.
+        trouble: why it could not be opened again at the last try, empty where it is open.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Bridge:
         self.link = Link(url, baud=baud, timeout_s=read_s, dtr=dtr, name=name)
         self.session = Session(limit=limit)
         self.reconnects = 0
+        self.trouble = ""
         self._baud, self._reconnect, self._hello_s = baud, reconnect, hello_s
         self._back_off_s = back_off_s
         self._stop = Event()
@@ -96,8 +98,7 @@ class Bridge:
         Raises:
             SourceError: see the class.
         """
-        opened_s = time.monotonic()
-        self._greeted = False
+        self._begin()
         while not self._stop.is_set():
             try:
                 self.link.write(self.session.due(time.monotonic()))
@@ -107,33 +108,42 @@ class Bridge:
                     return
                 if not self._reconnect:
                     raise
-                if not self.again():
+                yield from self.again()
+                if self.link.closed:
                     return
-                opened_s, self._greeted = time.monotonic(), False
+                self._begin()
                 continue
             now_s = time.monotonic()
             found = self.session.feed(data, now_s)
-            self._check(now_s - opened_s)
+            self._check(now_s - self._opened_s)
             yield from found
             if not found:
                 yield None
 
-    def again(self) -> bool:
-        """Open the port again; False if closed meanwhile."""
+    def again(self) -> Iterator[None]:
+        """Open the port again, however often it takes: None after each wait, the end once closed by ``close``."""
         self.link.close()
         waits = [*self._back_off_s]
         while not self._stop.wait(waits.pop(0) if len(waits) > 1 else waits[0]):
+            yield None
             try:
                 self.link.open()
-            except SourceError:
+            except SourceError as error:
+                self.trouble = str(error)
                 continue
             if self._stop.is_set():  # closed while it was opened
                 self.link.close()
-                return False
+                return
             self.reconnects += 1
+            self.trouble = ""
             self.session.connect()
-            return True
-        return False
+            return
+
+    def _begin(self) -> None:
+        """A connection begins: what is held against a device without a HELLO counts from here."""
+        decoder = self.session.decoder
+        self._opened_s, self._greeted = time.monotonic(), False
+        self._bad, self._echoes = decoder.bad, decoder.echoes
 
     def _check(self, waited_s: float) -> None:
         """Refuse what is no device of ours, or another than before."""
@@ -150,13 +160,13 @@ class Bridge:
         if self._greeted or waited_s < self._hello_s:
             return
         decoder = session.decoder
-        if decoder.echoes:
+        if decoder.echoes > self._echoes:
             raise SourceError(
                 f"{name} gives back what is sent to it: TX and RX are joined, or nobody is there"
             )
-        if decoder.bad:
+        if bad := decoder.bad - self._bad:
             raise SourceError(
-                f"{name} sent {decoder.bad} frames in {waited_s:.1f} s, but no HELLO that is intact: check "
+                f"{name} sent {bad} frames in {waited_s:.1f} s, but no HELLO that is intact: check "
                 f"baud={self._baud}, and that the firmware speaks version 1 of the protocol"
             )
         raise SourceError(

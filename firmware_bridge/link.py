@@ -69,7 +69,7 @@ class Link:
                 timeout=self._timeout_s,
                 write_timeout=1.0,
             )
-            if "://" not in self._url:
+            if isinstance(port, serial.Serial):  # and no loop or socket; hwgrep:// finds one, too
                 port.exclusive = True
             port.dtr = self._dtr
             port.open()

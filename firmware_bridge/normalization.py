@@ -33,7 +33,8 @@ def make(epoch: int, mean: Array, std: Array, schema: Schema, scale: float | Non
             least deviation needs to stay below the largest gain.
 
     Raises:
-        ValueError: a channel's mean is no int16, or its gain is beyond what devices take.
+        ValueError: a channel's mean is no int16, or its gain is beyond what devices take, or its
+            scale is not positive.
     """
     if not 1 <= epoch <= 255:
         raise ValueError(f"a norm's epoch is 1 to 255, but is {epoch}")
@@ -44,6 +45,10 @@ def make(epoch: int, mean: Array, std: Array, schema: Schema, scale: float | Non
     if schema.kind == FLOAT32:
         pairs = tuple((float(m), 1 / float(s)) for m, s in zip(mean, std))
         return Norm(epoch, FLOAT32, pairs, 1.0)
+    if not all(c.scale > 0 for c in schema.channels):
+        raise ValueError(
+            "a channel whose steps are worth nothing, or less, has no fixed-point norm"
+        )
     steps_of = np.array([c.scale for c in schema.channels])
     if scale is None:
         least = float((np.asarray(std) / steps_of).min())

@@ -54,7 +54,7 @@ class Samples(NamedTuple):
         t_s: host's monotonic time of the last sample.
         epoch: norm epoch at which the device sent them.
         lost_frames: frames of any kind lost just before, on the way.
-        lost_samples: samples lost just before, on the way or in the device, since it began anew if it did.
+        lost_samples: samples lost or useless just before, in all since it began anew if it did.
         restarted: whether the device began anew just before.
     """
 
@@ -74,12 +74,14 @@ class Command:
     Attributes:
         ack: of the device, None while there is none.
         failure: why there will be none.
+        begun: how often it was sent from its first part on.
     """
 
     messages: list[Config | NormPart]
     norm: Norm | None = None
     ack: Ack | None = None
     failure: str = ""
+    begun: int = 0
     over: Event = field(default_factory=Event)
 
     def wait(self, timeout_s: float = 5.0) -> Ack | None:
@@ -104,7 +106,6 @@ class Tally:
     lost_samples: int = 0
     restarts: int = 0
     unknown_epoch: int = 0  # DATA frames of a norm that this host did not make: unusable
-    unknown_layout: int = 0  # DATA frames with other channels than asked for
     retries: int = 0
     unasked: int = 0  # answers to nothing
 
@@ -154,7 +155,7 @@ class Session:
         self._current: Command | None = None
         self._current_seq = 0
         self._sent_s, self._tries, self._part = 0.0, 0, 0
-        self._lost_before = 0
+        self._lost_before = self._unusable = 0
         self._restarted = False
 
     @property
@@ -165,14 +166,16 @@ class Session:
     def connect(self) -> None:
         """A port was opened (again): ask who is there; what was half received is void."""
         self._out.clear()
-        if self._current is not None:
-            self._queue.appendleft(
-                self._current
-            )  # from its first part on: the device forgets on HELLO
-        self._current = None
+        self._take_back()
         self._greeted = False
         self._next_greet_s = -1e9
         self.decoder.cut()
+
+    def _take_back(self) -> None:
+        """A command under way is to be sent again, from its first part on: the device has forgotten it."""
+        if self._current is not None:
+            self._queue.appendleft(self._current)
+            self._current = None
 
     # ---------------------------------------------------------------- outwards
 
@@ -208,9 +211,8 @@ class Session:
         # A lost frame may have been DATA: counting it as such can only grant too much, never too little.
         ahead = 0 if self.quiet else CREDIT_FRAMES
         used = not self.quiet and self._data_seen + ahead - self._granted >= CREDIT_FRAMES // 4
-        if self._limit and (
-            used or now_s >= self._next_grant_s
-        ):  # again, lest the last one was lost
+        # again after a while, lest the last one was lost
+        if self._limit and (used or now_s >= self._next_grant_s):
             self._next_grant_s = now_s + GRANT_AGAIN_S
             self._granted = self._data_seen + ahead
             self._say(Grant(self._granted & 0xFFFF), now_s)
@@ -222,11 +224,14 @@ class Session:
                 return
             command = self._current = self._queue.popleft()
             self._current_seq = self._tries = self._part = 0
+            command.begun += 1
         elif now_s < self._sent_s + RETRY_S:
             return
-        if self._tries >= RETRIES:
+        if self._tries >= RETRIES or command.begun > RETRIES:
             self._current = None
             command.failure = f"the device did not answer within {RETRIES * RETRY_S:.0f} s"
+            if command.begun > RETRIES:
+                command.failure = f"device or connection broke off {RETRIES} times before an answer"
             command.over.set()
             return
         seq = None if self._tries == 0 else self._current_seq
@@ -303,7 +308,8 @@ class Session:
         self.before = replace(self.tally)
         self.tally.restarts += 1
         self._restarted = True
-        self._expected = 0
+        self._expected = self._unusable = 0
+        self._take_back()
         self.clock.restart()
         self._greeted, self._next_greet_s = False, -1e9
 
@@ -317,16 +323,14 @@ class Session:
             if before is not None and before.hash != message.schema.hash:
                 self.changed_from = before
             self.hello = message
-            self._greeted = (
-                not message.booted
-            )  # a boot's HELLO answers no question: credit begins with one
+            # a boot's HELLO answers no question: credit begins with one
+            self._greeted = not message.booted
             self._data_seen = self._granted = 0
             self._next_sync_s = -1e9
             self._syncs = 0
             if message.norm_epoch and message.norm_epoch not in self.norms:
-                self._epoch = (
-                    message.norm_epoch
-                )  # of another host: back to raw, and not this one again
+                # of another host: back to raw, and not this one again
+                self._epoch = message.norm_epoch
                 self.normalize(Norm(0))
             return message
         if isinstance(message, Status):
@@ -376,6 +380,7 @@ class Session:
         norm = self.norms.get(data.norm_epoch)
         if norm is None:
             self.tally.unknown_epoch += 1
+            self._unusable += lost + n  # the next samples say that these are missing
             return None
         channels = [k for k in range(len(schema.channels)) if data.mask >> k & 1]
         gain, offset = normalization.affine(norm, schema)
@@ -388,8 +393,8 @@ class Session:
             self.clock.to_host(device_us),
             data.norm_epoch,
             self._lost_before,
-            lost,
+            lost + self._unusable,
             self._restarted,
         )
-        self._lost_before, self._restarted = 0, False
+        self._lost_before, self._unusable, self._restarted = 0, 0, False
         return found

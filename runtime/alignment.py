@@ -15,12 +15,17 @@ from tta.firmware_bridge.session import Samples
 from tta.records import Array, Frame
 from tta.runtime.redaction import redact
 
+KEPT_S = (
+    60.0  # longer than anything holds readings back: who is silent for longer is not waited for
+)
+
 
 class Aligner:
     """Puts series of several devices on one grid of the host's time, by linear interpolation.
 
     A grid point is given once every device has a reading after it. Where a device's readings are more than
-    ``hole_s`` apart, no point is made between, and the next one says that it comes after a hole.
+    ``hole_s`` apart, no point is made between, and the next one says that it comes after a hole. Of each
+    device the last 60 s are kept, however long another is silent.
 
     Args:
         devices: how many.
@@ -49,15 +54,21 @@ class Aligner:
             times_s = np.append(old[0], times_s[later])
             values = np.append(old[1], values[later], 0)
         if len(times_s):
-            self._series[device] = times_s, values
+            first = int(np.searchsorted(times_s, times_s[-1] - KEPT_S))
+            self._series[device] = times_s[first:], values[first:]
 
     def take(self) -> tuple[Array, Array, Array]:
         """Times ``(n,)``, values ``(n, sum of C)``, whether each comes after a hole: what is complete."""
         known = [s for s in self._series if s is not None]
         if len(known) < len(self._series):
             return np.zeros(0), np.zeros((0, 0)), np.zeros(0, bool)
+        begin_s = max(float(t[0]) for t, _ in known)
         if self._next_s is None:
-            self._next_s = max(float(t[0]) for t, _ in known)
+            self._next_s = begin_s
+        elif begin_s > self._next_s:  # readings before it were not kept
+            behind = (begin_s - self._next_s) / self._period_s
+            self._next_s += self._period_s * float(np.ceil(behind - 1e-9))
+            self._hole = True
         end_s = min(float(t[-1]) for t, _ in known)
         count = max(0, int(np.floor((end_s - self._next_s) / self._period_s + 1e-9)) + 1)
         grid = self._next_s + self._period_s * np.arange(count)

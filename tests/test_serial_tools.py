@@ -81,3 +81,11 @@ def test_list(monkeypatch, capsys):
 def test_lines():
     assert _line(Log("hot", 2)) == "warning: hot"
     assert "DRIFT in channels 0b10" in _line(Status(drifting=True, moved=2))
+
+
+def test_monitor_of_nobody_ends_in_time(capsys):
+    ours, device = os.openpty()
+    assert main(["serial", "monitor", os.ttyname(device), "--seconds", "1"]) == 0
+    assert f"no sample came from {os.ttyname(device)} in 1 s" in capsys.readouterr().out
+    os.close(ours)
+    os.close(device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import numpy as np
@@ -10,6 +11,7 @@ from tta.firmware_bridge.bridge import Bridge
 from tta.firmware_bridge.link import ports
 from tta.firmware_bridge.messages import FLOAT32, Hello, Log, Ping, Status
 from tta.firmware_bridge.session import Heard, Samples
+from tta.records import Frame
 from tta.runtime.redaction import redact
 from tta.runtime.sources.serial_ import Serial
 from tta.terminal import Terminal
@@ -62,21 +64,25 @@ def monitor(
 ) -> None:
     """Print what a device says, line by line, whatever it speaks, until Ctrl-C or the time is over."""
     terminal = terminal or Terminal()
-    end_s = time.monotonic() + seconds if seconds else float("inf")
 
     def tell(event: Heard | None) -> None:
         if event is not None and not isinstance(event, Samples):
             terminal.say(_line(event))
 
-    with Serial(port, baud=baud) as source:
+    with Serial(port, baud=baud, silence_s=float("inf")) as source:
         source.tell = tell
+        if seconds:
+            clock = threading.Timer(seconds, source.close)  # ends a silent device as well
+            clock.daemon = True
+            clock.start()
+        frame: Frame | None = None
         for frame in source:
             values = frame.data if frame.data.ndim == 1 else frame.data[:, -1]
             text = " ".join(f"{value:10.4g}" for value in values)
             notes = " ".join(f"{name}={value}" for name, value in frame.meta.items())
             terminal.say(f"{frame.seq:8} {text}  {notes}".rstrip())
-            if time.monotonic() > end_s:
-                break
+        if frame is None:
+            terminal.say(f"no sample came from {redact(port)} in {seconds} s")
         if source.errors:
             terminal.say(f"{source.errors} could not be used: {source.last_error}")
 

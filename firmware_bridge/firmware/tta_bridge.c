@@ -135,10 +135,10 @@ static uint8_t *put_string(uint8_t *p, const uint8_t *end, const char *text) {
 
 /* ---------------------------------------------------------------- sending */
 
-/* The schema block; returns its end. What does not fit is cut off, which tta_init notices. */
+/* The schema block; returns its end, which is the end of the room where it does not fit: tta_init notices. */
 static uint8_t *put_schema(const tta_schema *s, uint8_t *p, const uint8_t *end) {
   uint8_t k;
-  if (end - p < 6) return p;
+  if (end - p < 6) return (uint8_t *)end;
   *p++ = s->kind;
   p = put(p, s->rate_mhz, 4);
   *p++ = s->count;
@@ -186,7 +186,8 @@ static uint8_t *put_hello(tta_bridge *b) {
   *p++ = flags;
   block = put_string(put_string(p, end, c->schema->firmware), end, c->schema->version);
   p = put_schema(c->schema, block, end);
-  if (!b->hash) b->hash = tta_crc16(tta_crc16(0xFFFF, block, 1), block + 5, (uint16_t)(p - block - 5));
+  if (!b->hash && p < end) /* of a whole block only: one that was cut may be shorter than what is left out */
+    b->hash = tta_crc16(tta_crc16(0xFFFF, block, 1), block + 5, (uint16_t)(p - block - 5));
   return p;
 }
 
@@ -433,7 +434,7 @@ int tta_init(tta_bridge *b, const tta_config *c) {
   if (!c->window || c->window > c->ring_samples) return 0;
   if ((uint32_t)c->window * s->count * wide(b) > (uint32_t)(c->tx_bytes - TTA_OVERHEAD - TTA_DATA_HEAD)) return 0;
 #if TTA_SENTINEL
-  if (c->sentinel && c->tx_bytes < TTA_OVERHEAD + 35u + 8u * s->count) return 0;
+  if (c->sentinel && (c->tx_bytes < TTA_OVERHEAD + 35u + 8u * s->count || s->kind != TTA_INT16)) return 0;
 #endif
   if (put_hello(b) >= c->tx + c->tx_bytes - 2) return 0; /* it does not fit */
   if (!b->hash) b->hash = 1;
@@ -522,7 +523,7 @@ void tta_poll(tta_bridge *b) {
 /* ---------------------------------------------------------------- sentinel */
 
 #if TTA_SENTINEL
-enum { BLOCK = 64, BLOCK_BITS = 6, EMA_BITS = 3 };
+enum { BLOCK = 64, BLOCK_BITS = 6, EMA_BITS = 3, ROUND_UP = (1 << EMA_BITS) - 1 };
 
 void tta_sentinel_init(tta_sentinel *s) {
   uint8_t *bytes = (uint8_t *)s;
@@ -534,7 +535,9 @@ void tta_sentinel_init(tta_sentinel *s) {
 }
 
 void tta_sentinel_source(tta_sentinel *s, uint8_t channel, int16_t mean, int16_t sd) {
-  tta_moments *m = &s->channel[channel];
+  tta_moments *m;
+  if (channel >= TTA_CHANNELS) return;
+  m = &s->channel[channel];
   m->mean = mean;
   m->sd = sd;
   m->mean_q8 = (int32_t)mean * 256;
@@ -548,14 +551,15 @@ static int block(const tta_sentinel *s, tta_moments *m) {
   int32_t mean_q8 = m->sum * (256 / BLOCK);               /* from the source's mean */
   uint32_t second = (uint32_t)(m->squares >> BLOCK_BITS); /* about the source's mean */
   int32_t source_q8 = (int32_t)m->mean * 256, d, from_q8;
-  int32_t off = mean_q8 / 256;
-  uint32_t var = second - (uint32_t)(off * off < 0 ? 0 : off * off);
-  if ((uint32_t)(off * off) > second) var = 0;
+  int32_t off = mean_q8 / 256, rest = mean_q8 % 256;
+  uint32_t square = (uint32_t)(off * off + off * rest / 128 + rest * rest / 65536); /* of the mean */
+  uint32_t var = square > second ? 0 : second - square;
   m->sum = 0;
   m->squares = 0;
   m->mean_q8 += (source_q8 + mean_q8 - m->mean_q8) / (1 << EMA_BITS);
-  if (var >= m->var) m->var += (var - m->var) >> EMA_BITS;
-  else m->var -= (m->var - var) >> EMA_BITS;
+  /* away from zero, so that a small variance, too, comes down to that of a dead channel */
+  if (var >= m->var) m->var += (var - m->var + ROUND_UP) >> EMA_BITS;
+  else m->var -= (m->var - var + ROUND_UP) >> EMA_BITS;
   if (m->sd <= 0) return 0; /* nothing to compare with */
   d = mean_q8 / m->sd;
   m->above += d - s->slack_q8;

@@ -151,7 +151,7 @@ typedef struct {
   uint8_t least_shift, most_shift;      /**< of Q15 gains; 0: 9 and 21, which is gains from 1/128 to 64 */
   uint16_t norm_every_ms;               /**< least time between two NORMs; 0: 1000 */
 #if TTA_SENTINEL
-  tta_sentinel *sentinel;               /**< 0: none */
+  tta_sentinel *sentinel;               /**< 0: none; for int16 samples only */
 #endif
 } tta_config;
 
@@ -178,7 +178,7 @@ typedef struct {
 } tta_bridge;
 
 /** Begin; says HELLO at the next poll. config must live as long as the bridge. Returns 0 if a buffer is too small
- *  or the schema has no channels or too many. Cost: O(bytes of the schema). */
+ *  or the schema has no channels or too many, or there is a sentinel for float32. Cost: O(bytes of the schema). */
 int tta_init(tta_bridge *b, const tta_config *config);
 
 /** Take a sample: one int16 a channel. A full ring drops its oldest sample and counts it. Cost: O(C). */
@@ -198,7 +198,7 @@ void tta_poll(tta_bridge *b);
 #if TTA_SENTINEL
 /** Begin with the default thresholds. */
 void tta_sentinel_init(tta_sentinel *s);
-/** What a channel is at the source: mean and standard deviation in steps. */
+/** What a channel is at the source: mean and standard deviation in steps. A channel that there is not: nothing. */
 void tta_sentinel_source(tta_sentinel *s, uint8_t channel, int16_t mean, int16_t sd);
 /** Take a sample; tta_push does it for the sentinel of its bridge. Returns the mask of channels that moved. Cost: O(C)
  *  multiplications; once in 64 samples O(C) divisions. */

@@ -22,10 +22,8 @@ from tta.runtime.channel_norm import ChannelNorm, Correction, attach
 from tta.runtime.redaction import redact
 
 _PATIENCE = 100  # lines without one sample before the baud rate is doubted
-_MOST, _LOOK_S = (
-    4096,
-    10.0,
-)  # bytes and seconds after which what a device speaks is known or nothing
+# bytes and seconds after which what a device speaks is known, or nothing
+_MOST, _LOOK_S = 4096, 10.0
 _TEXT = bytes([9, *range(0x20, 0x7F)])
 _QUIET_S = 2.5  # without a byte before our firmware is asked whether it is there
 
@@ -50,7 +48,8 @@ class Serial:
         url: a device such as ``/dev/ttyACM0``, or a pyserial URL (``socket://``, ``loop://``, ...).
         baud: bits per second.
         channels: numbers in a line; by default those of the first good line.
-        silence_s: give up after so many seconds without a byte; by default wait.
+        silence_s: give up after so many seconds without a byte, also while a broken connection is opened
+            again; by default wait, but 10 s at most for the first byte of a device whose codec is not known.
         dtr: level of the DTR line; boards with native USB stay silent while it is false.
         codec: ``auto``, ``csv`` or ``cobs``.
         reconnect: whether to open a broken connection again; by default with our firmware only.
@@ -129,6 +128,10 @@ class Serial:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the frames, from any thread."""
         self._ours.close()
 
     def __iter__(self) -> Iterator[Frame]:
@@ -178,9 +181,14 @@ class Serial:
                 return "csv", seen
             if not seen:
                 began_s = time.monotonic()
+                if self._silence_s is None and began_s - self._heard_s > _LOOK_S:
+                    raise SourceError(
+                        f"{self._name} sent nothing for {_LOOK_S:g} s, not even when asked: is the sketch "
+                        "running, and this its port? (codec=csv or silence_s=60 waits longer)"
+                    )
                 if not asked and began_s - self._heard_s > _QUIET_S:
                     asked = True
-                    self.link.write(self._ours.session.due(began_s))
+                    self._ask(began_s)
             elif len(seen) >= _MOST or time.monotonic() - began_s > _LOOK_S:
                 if _has_text(tail):
                     return "csv", seen  # lines among noise: the codec counts
@@ -195,9 +203,15 @@ class Serial:
         if data:
             self._heard_s = now_s
         elif self._silence_s is not None and now_s - self._heard_s > self._silence_s:
-            raise SourceError(
-                f"{self._name} was silent for {self._silence_s:g} s: is the sketch running?"
-            )
+            why = self._ours.trouble or "is the sketch running?"
+            raise SourceError(f"{self._name} was silent for {self._silence_s:g} s: {why}")
+
+    def _ask(self, now_s: float) -> None:
+        try:
+            self.link.write(self._ours.session.due(now_s))
+        except SourceError:
+            if not self.link.closed:  # else it was closed by another thread
+                raise
 
     def _lines(self, data: bytes) -> Iterator[Frame]:
         while not self.link.closed:
@@ -207,8 +221,12 @@ class Serial:
             try:
                 data = self.link.read()
             except SourceError:
-                if not self._reconnect or not self._ours.again():
+                if not self._reconnect:
                     raise
+                for _ in self._ours.again():
+                    self._listen(b"")
+                if self.link.closed:
+                    return
                 self.codec.skip()
                 data = b""
                 continue

@@ -126,6 +126,19 @@ def test_bad_options_are_refused_in_a_sentence(capsys):
         assert "must be a whole number" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--sensor", "--out", "shown"], "has no --out"),
+        (["--sensor", "--frames", "9", "--batch", "4"], "has no --frames and no --batch"),
+        (["--board", "python"], "add --sensor"),
+    ],
+)
+def test_options_of_the_other_demo_are_refused(capsys, arguments, message):
+    assert main(["demo", *arguments]) == 1
+    assert message in capsys.readouterr().err
+
+
 def test_the_stream_is_labelled_and_shifts_by_segment():
     stream = DemoStream(seed=1, frames=30)
     frames = list(stream)

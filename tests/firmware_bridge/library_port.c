@@ -67,6 +67,29 @@ void *board_new(int real, uint16_t rx, uint16_t tx, uint16_t ring, uint16_t wind
   return b;
 }
 
+/* Whether tta_init takes a schema of this firmware name with so large a transmit buffer. */
+int init_with_name(const char *name, uint16_t tx) {
+  tta_schema schema = vector_schema;
+  struct board *b = calloc(1, sizeof *b);
+  uint8_t rx[64];
+  int16_t ring[4];
+  int taken;
+  schema.firmware = name;
+  b->config.schema = &schema;
+  b->config.port = &b->port;
+  b->config.rx = rx;
+  b->config.rx_bytes = sizeof rx;
+  b->config.tx = malloc(tx);
+  b->config.tx_bytes = tx;
+  b->config.ring = ring;
+  b->config.ring_samples = 2;
+  b->config.window = 1;
+  taken = tta_init(&b->bridge, &b->config);
+  free(b->config.tx);
+  free(b);
+  return taken;
+}
+
 void board_free(struct board *b) {
   free(b->config.rx);
   free(b->config.tx);

@@ -194,6 +194,34 @@ def test_without_reconnection_the_loss_is_said(line):
             list(bridge.events())
 
 
+def test_silence_counts_while_it_reconnects(tmp_path):
+    """A board that is unplugged for good: a run that was told how long to wait ends, and says why."""
+    port = tmp_path / "by-id"
+    with PythonBoard(SCHEMA, SAMPLES) as board:
+        port.symlink_to(board.port)
+        with open_source(f"serial://{port}?silence_s=2&codec=cobs") as source:
+            frames = iter(source)
+            next(frames)
+            port.unlink()
+            source.link._port.close()  # as a cable that is pulled
+            source.link._port.open = None
+            with pytest.raises(SourceError, match=r"silent for 2 s: serial port .* does not exist"):
+                for _ in frames:
+                    pass
+
+
+def test_a_silent_device_after_a_noisy_one_is_not_accused(line):
+    """What the line said before it was cut is not held against who is there now."""
+    _, path = line
+    with Bridge(path, back_off_s=(0.05,), hello_s=0.4) as bridge:
+        bridge.session.decoder.unfit = 7
+        events = bridge.events()
+        next(events)
+        with pytest.raises(SourceError, match=r"sent no HELLO within 0.4 s"):
+            for _ in events:
+                pass
+
+
 def test_closing_from_another_thread_while_it_reconnects(line):
     ours, path = line
     with Bridge(path, back_off_s=(30.0,)) as bridge:

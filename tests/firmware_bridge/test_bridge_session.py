@@ -10,7 +10,7 @@ from tta.firmware_bridge.clock import Clock
 from tta.firmware_bridge.emulated import EmulatedDevice
 from tta.firmware_bridge.messages import Channel
 from tta.firmware_bridge.protocol import Ack, Config, Hello, Norm, Schema, Status, frame
-from tta.firmware_bridge.session import CREDIT_FRAMES, Samples, Session
+from tta.firmware_bridge.session import CREDIT_FRAMES, Command, Samples, Session
 
 SCHEMA = Schema(
     (Channel("ax", "g", 1 / 2048, -16, 16), Channel("wx", "°/s", 0.1, -2000, 2000)), 0, 50_000
@@ -275,3 +275,55 @@ def test_time_that_goes_backwards_is_counted_and_never_reported():
     cable.device._born_s += 1.0  # the device's clock falls back by a second
     cable.run(2)
     assert cable.session.clock.backwards == 1 and cable.session.tally.restarts == 0
+
+
+def test_samples_of_an_unknown_norm_are_missing_from_the_next():
+    """Another host's norm was in force for a while: no window goes over what it took."""
+    cable = Cable().run(2)
+    count, raw = len(cable.samples()), cable.device._norm
+    # as the device does to another host's NORM, without this one
+    cable.device._norm = normalization.make(9, np.zeros(2), np.ones(2), SCHEMA)
+    cable.device.epoch = 9
+    cable.run(1)
+    cable.device._norm, cable.device.epoch = raw, 0
+    cable.run(2)
+    first = cable.samples()[count]
+    before = cable.samples()[count - 1]
+    assert cable.session.tally.unknown_epoch > 0 and first.epoch == 0
+    assert first.lost_samples == first.first - before.first - len(before.values) > 0
+
+
+def test_a_vector_in_parts_begins_again_when_the_device_does():
+    """It was reset between two parts: the second alone would be a damaged vector."""
+    cable = Cable().run(2)
+    norm = normalization.make(1, np.zeros(2), np.array([1.0, 50.0]), SCHEMA)
+    cable.session.norms[1] = norm
+    command = cable.session._enqueue(Command(list(norm.parts(1)), norm))
+    while not cable.session._part:
+        cable.run(0.02)
+    cable.device.start(cable.now_s)
+    cable.inputs.clear()
+    cable.run(4)
+    assert command.ack is not None and not command.refused and cable.device.epoch == 1
+
+
+def test_a_command_that_makes_the_device_begin_anew_is_not_sent_for_ever():
+    cable = Cable().run(2)
+    command = cable.session.configure(Config(window=5))
+    configure, begun, crashed = cable.device._configure, [], []
+
+    def crash(config):
+        begun.append(1)
+        crashed.append(1)
+        cable.device.start(cable.now_s)
+        return configure(config)
+
+    def damage(data):  # what it was about to say as it crashed is never heard
+        if crashed:
+            crashed.clear()
+            return b""
+        return data
+
+    cable.device._configure, cable.damage = crash, damage
+    cable.run(60)
+    assert command.over.is_set() and command.ack is None and 1 < len(begun) <= 20

@@ -376,6 +376,18 @@ def test_buffers_that_are_too_small(library):
     for options in (dict(tx=65), dict(tx=70), dict(rx=27), dict(window=65), dict(window=0)):
         with pytest.raises(ValueError):
             Board(library, **options)
+    with pytest.raises(ValueError):
+        Board(library, real=1, sentinel=1)  # it watches steps, of which float samples have none
+
+
+def test_a_buffer_that_cuts_the_schema_is_too_small(library):
+    """Wherever it is cut, even where not one byte of it has room."""
+    name = b"n" * 200
+    whole = len(VECTORS["hello"].wire) + 220  # more than enough
+    fits = [library.init_with_name(name, tx) for tx in range(66, whole)]
+    assert fits == sorted(fits) and fits[0] == 0 and fits[-1] == 1
+    # The header, 8 bytes, the name, the version, the schema with its two channels, the crc; one to spare.
+    assert fits.index(1) + 66 == 8 + 8 + 201 + 4 + len(SCHEMA.pack()) + 2 + 1
 
 
 # ------------------------------------------------------------------ sentinel
@@ -407,6 +419,37 @@ def test_the_sentinel_wakes_the_host(board, rng, change):
     status = run_sentinel(board, samples)
     small = change == (90, 50)
     assert status.drifting is not small and status.moved == (0 if small else 0b10)
+
+
+@pytest.mark.parametrize("sd", [2, 3, 5, 50])
+def test_the_sentinel_finds_a_dead_channel_however_fine_its_scale(board, rng, sd):
+    board.poll()
+    board.source(0, 100, sd)
+    board.source(1, 100, sd)
+    samples = rng.normal(100, sd, (6400, 2)).round()
+    samples[3200:, 1] = 100
+    assert run_sentinel(board, samples[:3200]).moved == 0
+    board.push(samples[3200:])
+    board.time(2 * 10**6)
+    assert [m for m in heard(board.poll()) if isinstance(m, Status)][-1].moved == 0b10
+
+
+def test_the_running_variance_is_exact_far_from_the_source(board, rng):
+    """A mean between two steps, a thousand from the source's, does not count as variance."""
+    board.poll()
+    board.source(0, 0, 100)
+    board.source(1, 0, 100)
+    status = run_sentinel(board, rng.normal((1000.5, -1000.5), 20, (20_000, 2)).round())
+    assert np.allclose(status.var, 400, rtol=0.25) and np.allclose(
+        status.mean, (1000.5, -1000.5), atol=5
+    )
+
+
+def test_the_sentinel_knows_no_channel_beyond_the_last(board):
+    board.source(255, 100, 50)
+    board.source(8, 100, 50)
+    board.poll()
+    assert run_sentinel(board, np.zeros((64, 2))).moved == 0
 
 
 def test_slow_drift_is_reported_within_a_day(library, rng):

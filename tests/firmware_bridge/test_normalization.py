@@ -64,3 +64,11 @@ def test_raw_is_raw():
 def test_refusals(epoch, mean, std, message):
     with pytest.raises(ValueError, match=message):
         normalization.make(epoch, np.array(mean, float), np.array(std, float), SCHEMA)
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0])
+def test_a_channel_whose_steps_are_worth_nothing(scale):
+    """As a careless sketch may announce it: refused, and no division by zero."""
+    schema = Schema((Channel("a", "g", 1.0), Channel("b", "g", scale)))
+    with pytest.raises(ValueError, match="no fixed-point norm"):
+        normalization.make(1, np.zeros(2), np.ones(2), schema)

@@ -44,6 +44,37 @@ def test_a_hole_is_left_out_and_said():
     np.testing.assert_allclose(values, np.stack([times, times], 1))
 
 
+def test_a_device_that_falls_silent_is_not_waited_for():
+    """An hour of the others does not pile up, and the grid goes on where it comes back."""
+    aligner = Aligner(2, 0.1)
+    t = np.arange(0, 2, 0.1)
+    for device in (0, 1):
+        aligner.add(device, t, t[:, None])
+    aligner.take()
+    for begin in range(2, 3600, 10):
+        t = np.arange(begin, begin + 10, 0.1)
+        aligner.add(0, t, t[:, None])
+        assert not len(aligner.take()[0])
+    assert len(aligner._series[0][0]) <= 602
+    t = np.arange(3602, 3612, 0.1)
+    for device in (0, 1):
+        aligner.add(device, t, t[:, None])
+    times, values, holes = aligner.take()
+    assert len(times) >= 99 and times[0] >= 3602 - 1e-6
+    assert holes[0] and not holes[1:].any()
+    np.testing.assert_allclose(values, np.stack([times, times], 1))
+    np.testing.assert_allclose(np.diff(times), 0.1)
+
+
+def test_a_device_that_never_begins_is_not_waited_for_either():
+    aligner = Aligner(2, 0.1)
+    for begin in range(0, 600, 10):
+        t = np.arange(begin, begin + 10, 0.1)
+        aligner.add(0, t, t[:, None])
+        assert not len(aligner.take()[0])
+    assert len(aligner._series[0][0]) <= 602
+
+
 def test_readings_that_go_back_are_left_out():
     aligner = Aligner(1, 0.1)
     aligner.add(0, np.array([0.0, 0.1]), np.array([[0.0], [1.0]]))

@@ -12,6 +12,7 @@ import pytest
 from tta.errors import MissingExtraError, SourceError
 from tta.firmware_bridge.link import Link
 from tta.runtime.source_uri import open_source
+from tta.runtime.sources import serial_
 
 serial = pytest.importorskip("serial")
 posix = pytest.mark.skipif(os.name != "posix", reason="pseudo terminals are POSIX")
@@ -65,6 +66,17 @@ def test_silence_is_said():
     with (
         open_source("serial://loop://?silence_s=0.01") as source,
         pytest.raises(SourceError, match=r"loop:// was silent for 0.01 s"),
+    ):
+        take(source, 1)
+
+
+@posix
+def test_a_device_that_says_nothing_at_all_is_not_waited_for(board, monkeypatch):
+    monkeypatch.setattr(serial_, "_LOOK_S", 0.2)
+    path = os.ttyname(board[1])
+    with (
+        open_source(f"serial://{path}") as source,
+        pytest.raises(SourceError, match=f"{path} sent nothing for 0.2 s.*codec=csv"),
     ):
         take(source, 1)
 
@@ -137,6 +149,20 @@ def test_pty_is_opened_alone(board):
         Link(path),
         pytest.raises(SourceError, match=f"serial port {path} is in use by another program"),
         Link(path),
+    ):
+        pass
+
+
+@posix
+def test_a_port_found_by_its_hardware_is_opened_alone(board, monkeypatch):
+    from serial.tools import list_ports
+
+    path = os.ttyname(board[1])
+    monkeypatch.setattr(list_ports, "grep", lambda wanted: [(path, "a board", wanted)])
+    with (
+        Link("hwgrep://2341:0043"),
+        pytest.raises(SourceError, match="is in use by another program"),
+        Link("hwgrep://2341:0043"),
     ):
         pass
 

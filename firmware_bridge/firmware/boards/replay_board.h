@@ -10,7 +10,7 @@
 #ifndef REPLAY_SECTION
 #define REPLAY_SECTION
 #endif
-#include "replay.h" /* REPLAY_SCHEMA, REPLAY_CHANNELS, REPLAY_SAMPLES, REPLAY_RATE_MHZ, replay[][] */
+#include "replay.h" /* REPLAY_SCHEMA, REPLAY_CHANNELS, REPLAY_SAMPLES, replay[][] */
 
 #ifndef BOARD_WINDOW
 #define BOARD_WINDOW 10

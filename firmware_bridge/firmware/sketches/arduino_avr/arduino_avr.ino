@@ -23,6 +23,7 @@ extern "C" void tta_hal_health(void *, uint16_t *supply_mv, int16_t *) { *supply
 
 void setup() {
   Serial.begin(115200);
+  pinMode(LED_BUILTIN, OUTPUT);
   config.schema = &schema;
   config.rx = rx;
   config.rx_bytes = sizeof rx;
