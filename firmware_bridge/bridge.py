@@ -121,7 +121,7 @@ class Bridge:
                 yield None
 
     def again(self) -> Iterator[None]:
-        """Open the port again, however often it takes: None after each wait, the end once closed by ``close``."""
+        """Open the port again, however often it takes: None after each wait. ``close`` ends it."""
         self.link.close()
         waits = [*self._back_off_s]
         while not self._stop.wait(waits.pop(0) if len(waits) > 1 else waits[0]):

@@ -225,9 +225,7 @@ class Serial:
                     raise
                 for _ in self._ours.again():
                     self._listen(b"")
-                if self.link.closed:
-                    return
-                self.codec.skip()
+                self.codec.skip()  # and where it was closed meanwhile, the loop ends
                 data = b""
                 continue
             self._listen(data)
