@@ -25,11 +25,13 @@ from tta.corruptions import check_severity
 from tta.errors import TtaError
 from tta.evaluation.cell import Material, Outcome, corruption_names, evaluate
 from tta.evaluation.interval import Interval, block_of, interval
+from tta.evaluation.paired import difference
 from tta.evaluation.protocols import Setting, build
 from tta.runtime.extra import load_extra
 from tta.runtime.method import check_coupling, check_needs, make_adapter
 
 SMOKE = 2000  # images of the smoke tier
+DRAWS = 1000  # of an interval over images
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,8 @@ def check(sweep: Sweep, out: Path) -> None:
     for name in chosen:
         check_severity(name, sweep.severity)
     material = Material(bundle, sweep.data, sweep.limit)
+    for name in ("none", *chosen):  # of the right kind, and an input of this model
+        material.inputs(np.arange(1), name, 0 if name == "none" else sweep.severity)
     count = len(material.labels)
     for protocol, seed in product(sweep.protocols, sweep.seeds):
         setting = Setting(material.labels, chosen, sweep.severity, count, seed)
@@ -135,11 +139,10 @@ def run(sweep: Sweep, out: Path, jobs: int = 1, backend: str | None = None) -> I
     """
     todo = [cell for cell in sweep.cells() if not (out / f"{cell.key}.json").exists()]
     if jobs == 1 and backend is None:
-        materials: dict[int, Material] = {}
+        material = Material(Bundle(sweep.bundle), sweep.data, sweep.limit) if todo else None
         for cell in todo:
-            if cell.seed not in materials:
-                materials = {cell.seed: Material(Bundle(sweep.bundle), sweep.data, sweep.limit)}
-            _save(out, cell, _one(sweep, cell, materials[cell.seed]))
+            assert material is not None
+            _save(out, cell, _one(sweep, cell, material))
             yield cell
         return
     joblib: Any = load_extra("evaluate", "tta evaluate with several jobs", "joblib")
@@ -213,8 +216,8 @@ class Line:
 def lines(sweep: Sweep, out: Path) -> list[Line]:
     """What the finished cells say, a line each method and protocol.
 
-    Seeds reorder the same images and are no new images: of several, each image's gain is averaged over its
-    appearances, and the interval is over images. Of one seed it is over blocks of the stream.
+    Seeds reorder the same images and are no new images: of several, whole images with all their appearances
+    are resampled. Of one seed the interval is over blocks of the stream.
     """
     found = []
     for protocol, adapter, batch in product(sweep.protocols, sweep.adapters, sweep.batches):
@@ -249,17 +252,18 @@ def lines(sweep: Sweep, out: Path) -> list[Line]:
 
 
 def _gain(paths: Sequence[Path], batch: int) -> Interval:
-    """Gain in points with its interval: of one seed in stream order, of several image by image."""
-    items, values = [], []
+    """Gain in points with its interval: of one seed in stream order, of several by resampling images."""
+    items, frozen, adapted = [], [], []
     for path in paths:
         with np.load(path) as images:
-            label = images["label"]
-            values.append((images["frozen"] != label).astype(float) - (images["pre"] != label))
+            frozen.append(images["frozen"] == images["label"])
+            adapted.append(images["pre"] == images["label"])
             items.append(images["item"])
-    gains, which = 100 * np.concatenate(values), np.concatenate(items)
+    before, after = np.concatenate(frozen), np.concatenate(adapted)
     if len(paths) > 1:
-        _, which = np.unique(which, return_inverse=True)
-        gains = np.bincount(which, gains) / np.bincount(which)
+        found = difference(before, after, np.concatenate(items), DRAWS)
+        return Interval(found.gain, found.low, found.high)
+    gains = 100 * (after.astype(float) - before)
     return interval(gains, block_of(len(gains), batch), 100.0)
 
 
