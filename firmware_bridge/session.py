@@ -1,7 +1,6 @@
 """The host's end of the bridge: what to say, what was lost, what the numbers mean; does no I/O.
 
-``feed`` takes what came and gives events; ``due`` gives what is to be written. Time is an argument, so every
-wait and retry is testable in no time.
+``feed`` takes what came and gives events, ``due`` what is to be written. Time is an argument: tests need none.
 """
 
 from __future__ import annotations

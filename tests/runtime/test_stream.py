@@ -13,7 +13,8 @@ from tta.runtime.loop import advance
 from tta.runtime.session import InferSession
 from tta.runtime.stream import Model, Stream, prediction
 
-ADAPTERS = [name for name in registry.names("tta.adapters") if name != "none"]
+STILL = ("none", "lame")  # the state never moves
+ADAPTERS = [name for name in registry.names("tta.adapters") if name not in STILL]
 B = 16
 
 
