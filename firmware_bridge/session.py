@@ -1,6 +1,6 @@
 """The host's end of the bridge: what to say, what was lost, what the numbers mean; does no I/O.
 
-``feed`` takes what came and gives events, ``due`` what is to be written. Time is an argument: tests need none.
+``feed`` takes what came and gives events, ``due`` what is to be written. Time is an argument.
 """
 
 from __future__ import annotations
