@@ -16,12 +16,3 @@ def reference(calibration: Mapping[str, Array], metric: str) -> dict[str, Array]
     """
     head = f"drift.{metric}."
     return {k.removeprefix(head): v for k, v in calibration.items() if k.startswith(head)}
-
-
-def share(weight: float, frames: int) -> float:
-    """Weight of a block of frames in a moving average that weighs each frame ``weight``.
-
-    >>> round(share(0.05, 2), 4)
-    0.0975
-    """
-    return 1.0 - (1.0 - weight) ** frames

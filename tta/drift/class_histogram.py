@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tta.drift._reference import reference, share
+from tta.drift._moving import share
+from tta.drift._reference import reference
 from tta.manifest import Manifest
 from tta.records import Array, Step, View
 

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tta.drift._reference import reference, share
+from tta.drift._moving import MovingScore
+from tta.drift._reference import reference
 from tta.manifest import Manifest
-from tta.records import Array, Step, View
+from tta.records import Array, View
 
 SIDE = 3  # of a patch, in pixels or in samples over time
 PATCHES = 64  # a block
@@ -17,7 +18,7 @@ FITTED = 64  # a frame, when the filters are found
 TURNS = 4  # sets of places that take turns
 
 
-class Coverage:
+class Coverage(MovingScore):
     """Share of the input's patch variance outside the span of the source's leading patch filters, 0 to 1.
 
     1 - tr(VᵀCV)/tr(C), with C the covariance of 3x3 patches over all channels and V its leading half of
@@ -32,8 +33,7 @@ class Coverage:
     ) -> None:
         filters = reference(calibration, "coverage").get("filters")
         self._filters = None if filters is None else np.asarray(filters, np.float32)
-        self._weight = weight
-        self._value = math.nan
+        super().__init__(manifest, calibration, weight)
         self._places: dict[tuple[int, ...], Array] = {}
         self._turn = 0
 
@@ -67,24 +67,12 @@ class Coverage:
         if not total > 0 or not math.isfinite(total):
             return
         seen = centred @ filters
-        found = 1.0 - float(np.vdot(seen, seen)) / total
-        old = found if math.isnan(self._value) else self._value
-        self._value = old + share(self._weight, len(view)) * (found - old)
-
-    def observe_step(self, step: Step) -> None:
-        """Layer statistics say nothing of the input."""
-
-    def score(self) -> float:
-        """The share now."""
-        return self._value
-
-    def layers(self) -> Mapping[str, float]:
-        """None: the input is before all layers."""
-        return {}
+        self._follow(1.0 - float(np.vdot(seen, seen)) / total, len(view))
 
     def reset(self) -> None:
         """Forget the stream."""
-        self._value, self._turn = math.nan, 0
+        super().reset()
+        self._turn = 0
 
     def _where(self, shape: tuple[int, ...]) -> Array:
         """Indices ``(turns, m·patches·d)`` into all inputs, flat: each turn looks elsewhere."""

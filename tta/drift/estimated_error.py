@@ -7,12 +7,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tta.drift._reference import reference, share
+from tta.drift._moving import MovingScore
+from tta.drift._reference import reference
 from tta.manifest import Manifest
-from tta.records import Array, Step, View
+from tta.records import Array, View
 
 
-class EstimatedError:
+class EstimatedError(MovingScore):
     """Average thresholded confidence: the share of frames less confident than t, 0 to 1.
 
     t is the confidence below which, on labelled source frames, as many lie as the model gets wrong; a
@@ -25,11 +26,10 @@ class EstimatedError:
     def __init__(
         self, manifest: Manifest, calibration: Mapping[str, Array], weight: float = 0.02
     ) -> None:
+        super().__init__(manifest, calibration, weight)
         known = reference(calibration, "estimated_error")
         self.source_error = float(known["error"][0]) if known else math.nan
         self._threshold = float(known["threshold"][0]) if known else math.nan
-        self._weight = weight
-        self._value = math.nan
 
     @staticmethod
     def reference(view: View, targets: Array | None) -> dict[str, Array]:
@@ -52,23 +52,7 @@ class EstimatedError:
         if math.isnan(self._threshold) or not len(view) or not view.probabilities.shape[-1]:
             return
         wrong = float(np.count_nonzero(self.below(view))) / len(view)
-        old = self.source_error if math.isnan(self._value) else self._value
-        self._value = old + share(self._weight, len(view)) * (wrong - old)
-
-    def observe_step(self, step: Step) -> None:
-        """Batch statistics say nothing of the confidence."""
-
-    def score(self) -> float:
-        """The estimate now."""
-        return self._value
-
-    def layers(self) -> Mapping[str, float]:
-        """None: the confidence belongs to no layer."""
-        return {}
-
-    def reset(self) -> None:
-        """Forget the stream."""
-        self._value = math.nan
+        self._follow(wrong, len(view), self.source_error)
 
 
 def quantile(confidence: Array, share_below: float) -> float:

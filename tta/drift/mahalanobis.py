@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tta.drift._reference import reference, share
+from tta.drift._moving import followed, share
+from tta.drift._reference import reference
 from tta.manifest import Manifest
 from tta.records import Array, Step, View
 
@@ -58,10 +59,8 @@ class Mahalanobis:
         if not self._known or view.features.shape[1:] != self._known["mean"].shape or not len(view):
             return
         weight = share(self._weight, len(view))
-        new = np.add.reduce(view.features, 0)
-        new *= np.float32(weight / len(view))
-        new += np.float32(1 - weight) * (self._known["mean"] if self._mean is None else self._mean)
-        self._mean = new
+        old = self._known["mean"] if self._mean is None else self._mean
+        self._mean = followed(old, view.features, weight)
 
     def observe_step(self, step: Step) -> None:
         """Features come with the predictions."""

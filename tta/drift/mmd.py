@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tta.drift._reference import reference, share
+from tta.drift._moving import followed, share
+from tta.drift._reference import reference
 from tta.manifest import Manifest
 from tta.records import Array, Step, View
 
@@ -56,10 +57,8 @@ class Mmd:
             return
         weight = share(self._weight, len(view))
         seen = waves(view.features[::EVERY], known["frequencies"], known["phases"])
-        new = np.add.reduce(seen, 0)
-        new *= np.float32(weight / len(seen))
-        new += np.float32(1 - weight) * (known["mean"] if self._mean is None else self._mean)
-        self._mean = new
+        old = known["mean"] if self._mean is None else self._mean
+        self._mean = followed(old, seen, weight)
 
     def observe_step(self, step: Step) -> None:
         """Features come with the predictions."""

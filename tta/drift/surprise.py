@@ -7,15 +7,16 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tta.drift._reference import reference, share
+from tta.drift._moving import MovingScore
+from tta.drift._reference import reference
 from tta.heads.student_t import StudentT, negative_log_t
 from tta.manifest import Manifest
-from tta.records import Array, Step, View
+from tta.records import Array, View
 
 RANK = 32  # leading directions of the features that the head sees
 
 
-class Surprise:
+class Surprise(MovingScore):
     """-log t(y) of the frozen model's answers under a Student-t head, in nats, smoothed.
 
     The head is fitted at export on the features (their 32 leading directions, whitened, and a constant) and
@@ -27,9 +28,8 @@ class Surprise:
     def __init__(
         self, manifest: Manifest, calibration: Mapping[str, Array], weight: float = 0.05
     ) -> None:
+        super().__init__(manifest, calibration, weight)
         self._known = reference(calibration, "surprise") if manifest.task == "regress" else {}
-        self._weight = weight
-        self._value = math.nan
 
     @staticmethod
     def reference(view: View, targets: Array | None) -> dict[str, Array]:
@@ -72,23 +72,7 @@ class Surprise:
         found = negative_log_t((y - phi @ known["weights"]) / scale, 2 * shape, scale)
         mean = float(found.sum(-1).mean())
         if math.isfinite(mean):
-            old = mean if math.isnan(self._value) else self._value
-            self._value = old + share(self._weight, len(view)) * (mean - old)
-
-    def observe_step(self, step: Step) -> None:
-        """Batch statistics say nothing of the answers."""
-
-    def score(self) -> float:
-        """The average now."""
-        return self._value
-
-    def layers(self) -> Mapping[str, float]:
-        """None: the features are the last layer's."""
-        return {}
-
-    def reset(self) -> None:
-        """Forget the stream."""
-        self._value = math.nan
+            self._follow(mean, len(view))
 
 
 def seen(features: Array, mean: Array, whitening: Array) -> Array:
