@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from tta.adapters._source import remembered, source_slots
 from tta.errors import TtaError
 from tta.manifest import Manifest
 from tta.moments import blend
@@ -49,13 +50,13 @@ class BnStats:
 
     def init(self, manifest: Manifest, slots: Mapping[str, Array]) -> State:
         """The source state; source statistics are remembered, since the slots will move."""
-        source = {f"source.{s.name}": slots[s.name] for s in manifest.named("mean", "var")}
-        return State(manifest.hash, "bn_stats", slots, source)
+        source = {s.name: slots[s.name] for s in manifest.named("mean", "var")}
+        return State(manifest.hash, "bn_stats", slots, remembered(source))
 
     def adapt(self, state: State, batch: Array, run: Run) -> tuple[State, Mapping[str, Array]]:
         """Moving averages into the mean and var slots; outputs by the batch's own statistics."""
         alpha = self.share(len(batch))
-        source = {**state.slots, **_source(state)}
+        source = {**state.slots, **source_slots(state)}
         step = run("batch", batch, source, alpha=alpha)
         return self.observe(state, step), step.outputs
 
@@ -64,7 +65,7 @@ class BnStats:
         alpha = self.share(max((len(v) for v in step.outputs.values()), default=1))
         memory = moving_averages(state, step.moments, self.momentum)
         slots = {}
-        for name, value in _source(state).items():
+        for name, value in source_slots(state).items():
             followed = memory.get(f"ema.{name}")
             if followed is not None:
                 slots[name] = np.float32(1 - alpha) * value + np.float32(alpha) * followed
@@ -75,14 +76,6 @@ class BnStats:
         if self.prior is not None:
             return n / (n + self.prior)
         return 1.0 if self.alpha is None else self.alpha
-
-
-def _source(state: State) -> dict[str, Array]:
-    return {
-        name.removeprefix("source."): value
-        for name, value in state.memory.items()
-        if name.startswith("source.")
-    }
 
 
 def moving_averages(

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from tta.adapters._source import remembered, returned
 from tta.adapters.eta import Eta
 from tta.adapters.tent import SGD_MOMENTUM
 from tta.errors import TtaError
 from tta.manifest import Manifest
 from tta.protocols import Run
-from tta.records import Array, State, frozen
+from tta.records import Array, State
 
 
 class Rdumb(Eta):
@@ -41,15 +42,11 @@ class Rdumb(Eta):
 
     def init(self, manifest: Manifest, slots: Mapping[str, Array]) -> State:
         """The source state, which is remembered whole."""
-        source = {f"source.{name}": value for name, value in slots.items()}
-        return State(manifest.hash, "rdumb", slots, frozen(source))
+        return State(manifest.hash, "rdumb", slots, remembered(slots))
 
     def adapt(self, state: State, batch: Array, run: Run) -> tuple[State, Mapping[str, Array]]:
         """ETA's step, from the source where a period has passed."""
         if state.step == 0 or state.step % self.period:
             return super().adapt(state, batch, run)
-        source = {k: v for k, v in state.memory.items() if k.startswith("source.")}
-        slots = {name.removeprefix("source."): value for name, value in source.items()}
-        anew = replace(state, slots=frozen(slots), memory=frozen(source))
-        after, outputs = super().adapt(anew, batch, run)
+        after, outputs = super().adapt(returned(state), batch, run)
         return replace(after, parent=state.hash), outputs

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from tta.adapters._source import remembered, returned
 from tta.adapters.tent import SGD_MOMENTUM, Tent
 from tta.categorical import entropies
 from tta.errors import TtaError
@@ -58,8 +59,7 @@ class Sar(Tent):
 
     def init(self, manifest: Manifest, slots: Mapping[str, Array]) -> State:
         """The source state, which is remembered whole."""
-        source = {f"source.{name}": value for name, value in slots.items()}
-        return State(manifest.hash, "sar", slots, frozen(source))
+        return State(manifest.hash, "sar", slots, remembered(slots))
 
     def adapt(self, state: State, batch: Array, run: Run) -> tuple[State, Mapping[str, Array]]:
         """One sharpness-aware step, or the way back; outputs from before it."""
@@ -83,7 +83,8 @@ class Sar(Tent):
         loss, last = float(higher[chosen].mean()), state.memory.get("loss")
         followed = loss if last is None else 0.9 * float(last) + 0.1 * loss
         if followed < self.least:
-            return self._back(state), seen.outputs
+            back = replace(returned(state), step=state.step + 1, parent=state.hash)
+            return back, seen.outputs
         after = self.update(state, replace(plain, gradients=second))
         memory = frozen({**after.memory, "loss": np.array(followed)})
         return replace(after, memory=memory), seen.outputs
@@ -101,15 +102,3 @@ class Sar(Tent):
             for name, gradient in step.gradients.items()
             if name.endswith((".scale", ".bias")) and not name.startswith(self.skip or ("\0",))
         }
-
-    def _back(self, state: State) -> State:
-        """The source again, one step on."""
-        source = {k: v for k, v in state.memory.items() if k.startswith("source.")}
-        slots = {name.removeprefix("source."): value for name, value in source.items()}
-        return replace(
-            state,
-            slots=frozen(slots),
-            memory=frozen(source),
-            step=state.step + 1,
-            parent=state.hash,
-        )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from tta.adapters._source import remembered, source_slots
 from tta.categorical import entropies
 from tta.errors import TtaError
 from tta.manifest import Manifest
@@ -44,14 +45,13 @@ class T3a:
         """
         if manifest.task != "classify" or not {"head.weight", "head.bias"} <= set(slots):
             raise TtaError("t3a needs the slots head.weight and head.bias: export the model anew")
-        source = {f"source.{k}": slots[k] for k in ("head.weight", "head.bias")}
-        return State(manifest.hash, "t3a", slots, source)
+        source = {name: slots[name] for name in ("head.weight", "head.bias")}
+        return State(manifest.hash, "t3a", slots, remembered(source))
 
     def adapt(self, state: State, batch: Array, run: Run) -> tuple[State, Mapping[str, Array]]:
         """The batch's features join the supports; outputs by the templates with them."""
-        weight, bias = (
-            state.memory[f"source.head.{k}"].astype(np.float64) for k in ("weight", "bias")
-        )
+        source = source_slots(state)
+        weight, bias = (source[f"head.{k}"].astype(np.float64) for k in ("weight", "bias"))
         step = run("batch", batch, state.slots, alpha=0.0)
         z = step.outputs["features"].reshape(len(batch), -1).astype(np.float64)
         if "support" in state.memory:
