@@ -264,9 +264,25 @@ def audit(given: argparse.Namespace) -> None:
 
 def evaluate(given: argparse.Namespace) -> None:
     """``tta evaluate``."""
-    from tta.evaluation.matrix import command
+    from tta.evaluation.matrix import matrix
 
-    command(given)
+    matrix(
+        given.bundle,
+        given.data,
+        adapters=given.adapter,
+        protocols=given.protocol,
+        batches=given.batch,
+        seeds=given.seed,
+        corruptions=given.corruptions,
+        severity=given.severity,
+        tier=given.tier,
+        limit=given.limit,
+        post=given.post,
+        out=given.out,
+        jobs=given.jobs,
+        backend=given.backend,
+        as_json=given.json,
+    )
 
 
 def _demo(p: argparse.ArgumentParser) -> None:

@@ -107,10 +107,9 @@ def test_jobs_and_a_dask_cluster_give_the_same(tmp_path):
     distributed = pytest.importorskip("distributed", reason="needs the extra dev")
     pytest.importorskip("joblib", reason="needs the extra evaluate")
     folders = [tmp_path / name for name in ("one", "loky", "dask")]
-    for folder in folders:
-        check(sweep, folder)
-    assert len(list(run(sweep, folders[0]))) == 2
-    assert len(list(run(sweep, folders[1], jobs=2))) == 2
+    material, *_ = (check(sweep, folder) for folder in folders)
+    assert len(list(run(sweep, folders[0], material))) == 2
+    assert len(list(run(sweep, folders[1], material, jobs=2))) == 2
     cluster = {
         "n_workers": 1,
         "threads_per_worker": 1,
@@ -118,7 +117,7 @@ def test_jobs_and_a_dask_cluster_give_the_same(tmp_path):
         "dashboard_address": None,
     }
     with distributed.Client(**cluster):
-        assert len(list(run(sweep, folders[2], backend="dask"))) == 2
+        assert len(list(run(sweep, folders[2], material, backend="dask"))) == 2
     rows = [
         [(line.adapter, line.error, line.gain) for line in lines(sweep, folder)]
         for folder in folders

@@ -18,11 +18,13 @@ from typing import Any
 import numpy as np
 
 from tta.bundle import Bundle
+from tta.categorical import log_softmax
 from tta.corruptions import check_severity, corrupt, find, standard
 from tta.errors import TtaError
 from tta.evaluation.protocols import EvaluationProtocol, Setting, Visit, build
 from tta.evaluation.reliability import calibration_error
-from tta.records import Array, Frame
+from tta.protocols import Run
+from tta.records import Array, Frame, State
 from tta.runtime.datasets import Dataset, open_dataset
 from tta.runtime.method import check_coupling, check_needs, fewest, make_adapter
 from tta.runtime.preprocess import build as preprocessing
@@ -124,10 +126,8 @@ class Material:
 
 def answers(logits: Array) -> tuple[Array, Array]:
     """Classes ``(n,)`` and confidences ``(n,)`` of logits ``(n, K)``."""
-    x = logits.astype(np.float64)
-    top = x.argmax(1)
-    p = 1 / np.exp(x - x.max(1, keepdims=True)).sum(1)
-    return top, p.astype(np.float32)
+    log_p = log_softmax(logits)
+    return logits.argmax(1), np.exp(log_p.max(1)).astype(np.float32)
 
 
 def evaluate(
@@ -184,69 +184,102 @@ def evaluate(
         "tta": version("tta-edge"),
         "machine": f"{platform.machine()}, {platform.python_implementation()} {platform.python_version()}",
     }
+    asked = _Asked(material, method, run, fewest(method, bundle), batch, post)
+    if visits:
+        asked.load(visits[0])
     rows: list[dict[str, Any]] = []
     parts: list[dict[str, Array]] = []
     state = method.init(bundle.manifest, bundle.source_slots)
     for number, each in enumerate(visits):
         if each.reset:
             state = method.init(bundle.manifest, bundle.source_slots)
-        spent, found = 0.0, []
+        spent_s, found = 0.0, []
         for start in range(0, len(each.items), batch):
-            items = each.items[start : start + batch]
-            x, frozen = _met(material, each, start, batch)
-            if number == start == 0 and len(items) >= fewest(method, bundle):
-                method.adapt(state, x, run)  # loads its graphs, untimed; what it says is dropped
-            began = time.perf_counter()
-            if len(items) < fewest(method, bundle):  # a rest too small for batch statistics
-                after, outputs = state, run("batch", x, state.slots, alpha=0.0).outputs
-            else:
-                after, outputs = method.adapt(state, x, run)
-            spent += time.perf_counter() - began
-            pre = answers(outputs[bundle.manifest.primary])
-            late = np.full(len(items), -1)
-            if post and after is state:  # nothing was learned: the answer stays
-                late = pre[0]
-            elif post:
-                seen = run("batch", x, after.slots, alpha=_share(method, len(items))).outputs
-                late = answers(seen[bundle.manifest.primary])[0]
-            state = after
-            found.append(
-                {
-                    "visit": np.full(len(items), number),
-                    "item": items,
-                    "label": material.labels[items],
-                    "frozen": frozen[0],
-                    "pre": pre[0],
-                    "post": late,
-                    "frozen_confidence": frozen[1],
-                    "pre_confidence": pre[1],
-                }
-            )
+            state, images, took_s = asked.answer(state, each, start)
+            spent_s += took_s
+            found.append(images)
         images = {name: np.concatenate([f[name] for f in found]) for name in found[0]}
-        parts.append(images)
-        sure = {
-            k: 100 * calibration_error(images[f"{k}_confidence"], images[k] == images["label"])
-            for k in ("frozen", "pre")
-        }
-        wrong = {k: 100 * float((images[k] != images["label"]).mean()) for k in ("frozen", "pre")}
+        parts.append({"visit": np.full(len(each.items), number), **images})
         rows.append(
             {
                 **common,
                 "visit": each.name,
                 "severity": each.severity,
                 "images": len(each.items),
-                "frozen_error": wrong["frozen"],
-                "error": wrong["pre"],
-                "post_error": 100 * float((images["post"] != images["label"]).mean())
-                if post
-                else None,
-                "frozen_ece": sure["frozen"],
-                "ece": sure["pre"],
-                "ms_per_frame": 1e3 * spent / len(each.items),
+                **_figures(images, post),
+                "ms_per_frame": 1e3 * spent_s / len(each.items),
                 "steps": int(state.step),
             }
         )
     return Outcome(rows, {name: np.concatenate([p[name] for p in parts]) for name in parts[0]})
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A method that answers the batches of visits."""
+
+    material: Material
+    method: Any
+    run: Run
+    least: int  # frames that its step takes
+    batch: int
+    post: bool
+
+    def load(self, each: Visit) -> None:
+        """Have the method load its graphs, by a step on the first batch of which nothing is kept."""
+        x, _ = _met(self.material, each, 0, self.batch)
+        bundle = self.material.bundle
+        if len(x) >= self.least:
+            self.method.adapt(self.method.init(bundle.manifest, bundle.source_slots), x, self.run)
+
+    def answer(
+        self, state: State, each: Visit, start: int
+    ) -> tuple[State, dict[str, Array], float]:
+        """The state after the batch of a visit that begins at ``start``, its images' arrays, and seconds."""
+        items = each.items[start : start + self.batch]
+        x, frozen = _met(self.material, each, start, self.batch)
+        primary = self.material.bundle.manifest.primary
+        began = time.perf_counter()
+        if len(items) < self.least:  # a rest too small for batch statistics
+            after, outputs = state, self.run("batch", x, state.slots, alpha=0.0).outputs
+        else:
+            after, outputs = self.method.adapt(state, x, self.run)
+        took_s = time.perf_counter() - began
+        pre = answers(outputs[primary])
+        if not self.post:
+            late = np.full(len(items), -1)
+        elif after is state:  # nothing was learned: the answer stays
+            late = pre[0]
+        else:
+            share = _share(self.method, len(items))
+            late = answers(self.run("batch", x, after.slots, alpha=share).outputs[primary])[0]
+        images = {
+            "item": items,
+            "label": self.material.labels[items],
+            "frozen": frozen[0],
+            "pre": pre[0],
+            "post": late,
+            "frozen_confidence": frozen[1],
+            "pre_confidence": pre[1],
+        }
+        return after, images, took_s
+
+
+def _figures(images: Mapping[str, Array], post: bool) -> dict[str, float | None]:
+    """Errors and calibration errors of a visit in percent."""
+    label = images["label"]
+    wrong = {k: 100 * float((images[k] != label).mean()) for k in ("frozen", "pre", "post")}
+    sure = {
+        k: 100 * calibration_error(images[f"{k}_confidence"], images[k] == label)
+        for k in ("frozen", "pre")
+    }
+    return {
+        "frozen_error": wrong["frozen"],
+        "error": wrong["pre"],
+        "post_error": wrong["post"] if post else None,
+        "frozen_ece": sure["frozen"],
+        "ece": sure["pre"],
+    }
 
 
 def _share(method: Any, n: int) -> float:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-from tta.bundle import Bundle
 from tta.errors import TtaError
 from tta.evaluation.protocols import names
 from tta.evaluation.sweep import SMOKE, Line, Sweep, check, run, write_tables
@@ -63,17 +61,16 @@ def matrix(
         post,
     )
     folder = Path(out).expanduser()
-    check(sweep, folder)
+    material = check(sweep, folder)
     cells = sweep.cells()
     with terminal.progress(["cells"], len(cells)) as advance:
         done = sum((folder / f"{cell.key}.json").exists() for cell in cells)
         advance(0, done, "")
-        for cell in run(sweep, folder, jobs, backend):
+        for cell in run(sweep, folder, material, jobs, backend):
             advance(0, 1, f"{cell.adapter}, {cell.protocol}")
     found = write_tables(sweep, folder)
-    title = (
-        f"{Bundle(bundle).manifest.name} on {data}: gain in points of error, below zero it hurts"
-    )
+    model = material.bundle.manifest.name
+    title = f"{model} on {data}: gain in points of error, below zero it hurts"
     terminal.table(title, COLUMNS, [_row(line) for line in found])
     terminal.say(f"{folder}: results.csv, results.md, and a .json and .npz a cell")
     if as_json:
@@ -117,25 +114,4 @@ def _numbers(text: str, what: str, least: int) -> tuple[int, ...]:
     return numbers
 
 
-def command(given: Any) -> None:
-    """From the command line's words."""
-    matrix(
-        given.bundle,
-        given.data,
-        adapters=given.adapter,
-        protocols=given.protocol,
-        batches=given.batch,
-        seeds=given.seed,
-        corruptions=given.corruptions,
-        severity=given.severity,
-        tier=given.tier,
-        limit=given.limit,
-        post=given.post,
-        out=given.out,
-        jobs=given.jobs,
-        backend=given.backend,
-        as_json=given.json,
-    )
-
-
-__all__ = ["TIERS", "command", "matrix"]
+__all__ = ["TIERS", "matrix"]

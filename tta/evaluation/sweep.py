@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
@@ -85,8 +85,8 @@ class Cell:
         return f"{re.sub(r'[^A-Za-z0-9.-]+', '_', text)[:80]}-{digest}"
 
 
-def check(sweep: Sweep, out: Path) -> None:
-    """Refuse what cannot be run, before anything is.
+def check(sweep: Sweep, out: Path) -> Material:
+    """The data and the source model, unless something cannot be run: then nothing is.
 
     Raises:
         TtaError: a method that does not fit the bundle or a batch, an unknown name, data without
@@ -123,14 +123,18 @@ def check(sweep: Sweep, out: Path) -> None:
             )
     else:
         _write(path, json.dumps(about, indent=2).encode() + b"\n")
+    return material
 
 
-def run(sweep: Sweep, out: Path, jobs: int = 1, backend: str | None = None) -> Iterator[Cell]:
+def run(
+    sweep: Sweep, out: Path, material: Material, jobs: int = 1, backend: str | None = None
+) -> Iterator[Cell]:
     """Make the cells that are missing; yields each as it is done.
 
     Args:
-        sweep: what to run; ``check`` it first.
+        sweep: what to run.
         out: folder of the results.
+        material: what ``check`` gave; other processes open their own.
         jobs: processes beside one another, through joblib.
         backend: a joblib backend by name, such as ``dask`` once a Dask client is there.
 
@@ -139,29 +143,23 @@ def run(sweep: Sweep, out: Path, jobs: int = 1, backend: str | None = None) -> I
     """
     todo = [cell for cell in sweep.cells() if not (out / f"{cell.key}.json").exists()]
     if jobs == 1 and backend is None:
-        material = Material(Bundle(sweep.bundle), sweep.data, sweep.limit) if todo else None
-        for cell in todo:
-            assert material is not None
-            _save(out, cell, _one(sweep, cell, material))
-            yield cell
+        yield from (_made(sweep, cell, out, material) for cell in todo)
         return
     joblib: Any = load_extra("evaluate", "tta evaluate with several jobs", "joblib")
     most = -1 if backend and jobs == 1 else jobs  # a cluster knows how many it has
     with joblib.parallel_config(backend=backend or "loky", n_jobs=most):
-        calls = (joblib.delayed(work)(sweep, cell, str(out)) for cell in todo)
+        calls = (joblib.delayed(work)(sweep, cell, out) for cell in todo)
         yield from joblib.Parallel(return_as="generator_unordered")(calls)
 
 
-def work(sweep: Sweep, cell: Cell, out: str) -> Cell:
+def work(sweep: Sweep, cell: Cell, out: Path) -> Cell:
     """One cell in a process of its own."""
-    _save(
-        Path(out), cell, _one(sweep, cell, Material(Bundle(sweep.bundle), sweep.data, sweep.limit))
-    )
-    return cell
+    return _made(sweep, cell, out, Material(Bundle(sweep.bundle), sweep.data, sweep.limit))
 
 
-def _one(sweep: Sweep, cell: Cell, material: Material) -> Outcome:
-    return evaluate(
+def _made(sweep: Sweep, cell: Cell, out: Path, material: Material) -> Cell:
+    """The cell, once its results are written."""
+    outcome = evaluate(
         material,
         cell.protocol,
         cell.adapter,
@@ -171,6 +169,8 @@ def _one(sweep: Sweep, cell: Cell, material: Material) -> Outcome:
         severity=sweep.severity,
         post=sweep.post,
     )
+    _save(out, cell, outcome)
+    return cell
 
 
 def _save(out: Path, cell: Cell, outcome: Outcome) -> None:
@@ -225,13 +225,7 @@ def lines(sweep: Sweep, out: Path) -> list[Line]:
         done = [cell for cell in cells if (out / f"{cell.key}.json").exists()]
         if not done:
             continue
-        rows = [r for c in done for r in json.loads((out / f"{c.key}.json").read_text())["rows"]]
-        weights = np.array([r["images"] for r in rows], float)
-        weights /= weights.sum()
-
-        def mean(key: str, rows: Sequence[Any] = rows, weights: Any = weights) -> float:
-            return float(sum(w * r[key] for w, r in zip(weights, rows)))
-
+        rows = [row for cell in done for row in _rows(out, cell)]
         gains = [(r["frozen_error"] - r["error"], r["visit"]) for r in rows]
         found.append(
             Line(
@@ -240,15 +234,26 @@ def lines(sweep: Sweep, out: Path) -> list[Line]:
                 batch,
                 len(done),
                 sum(r["images"] for r in rows) // len(done),
-                mean("frozen_error"),
-                mean("error"),
-                mean("post_error") if rows[0]["post_error"] is not None else None,
+                _mean(rows, "frozen_error"),
+                _mean(rows, "error"),
+                _mean(rows, "post_error") if rows[0]["post_error"] is not None else None,
                 _gain([out / f"{c.key}.npz" for c in done], batch),
                 min(gains),
-                mean("ms_per_frame"),
+                _mean(rows, "ms_per_frame"),
             )
         )
     return found
+
+
+def _rows(out: Path, cell: Cell) -> list[dict[str, Any]]:
+    """The rows of a finished cell."""
+    found: list[dict[str, Any]] = json.loads((out / f"{cell.key}.json").read_text("utf-8"))["rows"]
+    return found
+
+
+def _mean(rows: Sequence[Mapping[str, Any]], key: str) -> float:
+    """Mean over visits, each counting by its images."""
+    return float(np.average([r[key] for r in rows], weights=[r["images"] for r in rows]))
 
 
 def _gain(paths: Sequence[Path], batch: int) -> Interval:
@@ -285,11 +290,8 @@ def table(found: Sequence[Line]) -> str:
 
 def write_tables(sweep: Sweep, out: Path) -> list[Line]:
     """``results.csv`` with a row a visit, and ``results.md``; returns the lines of the latter."""
-    rows = []
-    for cell in sweep.cells():
-        path = out / f"{cell.key}.json"
-        if path.exists():
-            rows += json.loads(path.read_text(encoding="utf-8"))["rows"]
+    done = (cell for cell in sweep.cells() if (out / f"{cell.key}.json").exists())
+    rows = [row for cell in done for row in _rows(out, cell)]
     if rows:
         with open(out / "results.csv", "w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, list(rows[0]))

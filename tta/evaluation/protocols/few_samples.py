@@ -25,6 +25,6 @@ class FewSamples:
         """See ``EvaluationProtocol``."""
         for k, corruption in enumerate(setting.corruptions):
             items = setting.items(k)
-            for start in range(0, len(items) - len(items) % self.frames or len(items), self.frames):
-                part = items[start : start + self.frames]
+            for turn in range(max(1, len(items) // self.frames)):
+                part = items[turn * self.frames : (turn + 1) * self.frames]
                 yield visit(part, corruption, setting.severity, True)
