@@ -15,9 +15,7 @@ from tta.firmware_bridge.session import Samples
 from tta.records import Array, Frame
 from tta.runtime.redaction import redact
 
-KEPT_S = (
-    60.0  # longer than anything holds readings back: who is silent for longer is not waited for
-)
+KEPT_S = 60.0  # longer than anything holds readings back; nobody silent longer is waited for
 
 
 class Aligner:

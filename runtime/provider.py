@@ -101,7 +101,7 @@ def model_options(given: Any, device: Any, manifest: Manifest) -> dict[str, Any]
         "providers": providers,
         "profile": given.ep_profile or (None if known else device.ep_profile),
         # at a duty nothing runs beside inference, so nobody is hurt by threads that wait awake
-        "spinning": device.threads.spinning or getattr(given, "duty", None) is not None,
+        "spinning": device.threads.spinning or given.duty is not None,
         "adapt_threads": device.threads.adaptation,
         "memory_mib": given.memory_mib,
     }

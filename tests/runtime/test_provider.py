@@ -205,7 +205,7 @@ def test_a_provider_that_is_absent_has_no_say(exported, capsys):
 
     manifest = replace(exported("sensor_cnn:factory").manifest, ep_profiles={"cpu": "inputs"})
     device = replace(load("desktop"), providers=("tensorrt", "cpu"), ep_profile="refold")
-    given = Namespace(provider=None, ep_profile=None, memory_mib=None)
+    given = Namespace(provider=None, ep_profile=None, memory_mib=None, duty=None)
     assert model_options(given, device, manifest)["profile"] is None  # so the bundle's: inputs
     assert capsys.readouterr().err == ""
     given.provider = ["tensorrt", "cpu"]

@@ -13,8 +13,9 @@ from tta.runtime.loop import advance
 from tta.runtime.session import InferSession
 from tta.runtime.stream import Model, Stream, prediction
 
-STILL = ("none", "lame")  # the state never moves
-ADAPTERS = [name for name in registry.names("tta.adapters") if name not in STILL]
+ADAPTERS = [name for name in registry.names("tta.adapters") if name != "none"]
+STILL = ("lame",)  # the state never moves
+MOVING = [name for name in ADAPTERS if name not in STILL]
 B = 16
 
 
@@ -53,7 +54,7 @@ def assert_is_source(stream, batch):
     assert np.array_equal(served(stream, batch), stream.model.source.run(batch)["logits"])
 
 
-@pytest.mark.parametrize("adapter", ADAPTERS)
+@pytest.mark.parametrize("adapter", MOVING)
 def test_a_commit_serves_the_new_slots(model, drift, adapter):
     stream = Stream(model, adapter)
     before = served(stream, drift(1))
@@ -80,7 +81,7 @@ def test_batches_of_one_stay_finite(model, drifted, adapter):
     for frame in frames(drifted[:12]):
         (result,) = advance(stream, frame)
         assert np.isfinite(result.prediction.probabilities).all()
-    assert stream.counts.commits == 12
+    assert stream.counts.commits == (0 if adapter in STILL else 12)
     assert all(np.isfinite(v).all() for v in stream.current.slots.values())
 
 
@@ -94,7 +95,8 @@ def test_constant_frames_stay_finite(model, adapter, value, governor):
         (result,) = advance(stream, frame)
         assert np.isfinite(result.prediction.probabilities).all()
     assert all(np.isfinite(v).all() for v in stream.current.slots.values())
-    assert stream.counts.commits + stream.counts.rollbacks + stream.counts.holds == 3
+    judged = stream.counts.commits + stream.counts.rollbacks + stream.counts.holds
+    assert judged == (0 if adapter in STILL else 3)
 
 
 def test_a_stream_as_the_source_changes_nothing(model, origin):
@@ -317,8 +319,9 @@ def test_a_restored_state_goes_on_as_if_never_left(model, drift, adapter, govern
     assert rest.serving == whole.serving
     for k in range(2, 4):
         whole.adapt(drift(k)), rest.adapt(drift(k))
-    assert whole.counts.commits == 4 and rest.counts.commits == 2
-    assert rest.current.hash == whole.current.hash and rest.current.step == 4
+    moves = adapter not in STILL
+    assert whole.counts.commits == 4 * moves and rest.counts.commits == 2 * moves
+    assert rest.current.hash == whole.current.hash and rest.current.step == 4 * moves
 
 
 def test_a_restored_state_ends_where_the_stream_is_as_the_source(model, drift, origin):
