@@ -18,7 +18,8 @@ from tta.cli import main
 from tta.corruptions import corrupt
 from tta.errors import TtaError
 from tta.evaluation.cell import Material, evaluate
-from tta.evaluation.sweep import Cell, Sweep, check, lines, run, table
+from tta.evaluation.sweep import Cell, Sweep, check, run
+from tta.evaluation.tables import lines, table
 from tta.records import Frame
 from tta.runtime.preprocess import build
 from tta.runtime.session import AdaptSession, InferSession

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from tta.errors import TtaError
 from tta.evaluation.protocols import names
-from tta.evaluation.sweep import SMOKE, Line, Sweep, check, run, write_tables
+from tta.evaluation.sweep import SMOKE, Sweep, check, run
+from tta.evaluation.tables import Line, write_tables
 from tta.terminal import Terminal
 
 TIERS = {"smoke": SMOKE, "full": None}
