@@ -1,4 +1,4 @@
-"""The command ``tta``: export, inspect, run, simulate, audit, evaluate, demo, bench, serial, state."""
+"""The command ``tta``, and its subcommands but for what they do."""
 
 from __future__ import annotations
 
@@ -53,6 +53,9 @@ def _parser() -> argparse.ArgumentParser:
     judged = commands.add_parser("evaluate", help="judge methods under protocols, on labelled data")
     evaluate_arguments(judged)
     judged.set_defaults(action=evaluate)
+    again = commands.add_parser("report", help="tables and plots of a results folder, made again")
+    again.add_argument("folder", help="what tta evaluate wrote")
+    again.set_defaults(action=report)
     _demo(commands.add_parser("demo", help="watch a shipped model adapt, offline, in a minute"))
     measured = commands.add_parser(
         "bench", help="what a bundle costs here, against plain onnxruntime"
@@ -283,6 +286,13 @@ def evaluate(given: argparse.Namespace) -> None:
         backend=given.backend,
         as_json=given.json,
     )
+
+
+def report(given: argparse.Namespace) -> None:
+    """``tta report``."""
+    from tta.evaluation.report import report_command
+
+    report_command(given.folder)
 
 
 def _demo(p: argparse.ArgumentParser) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 
 from tta.errors import TtaError
+from tta.evaluation.lines import HURTS, Line
 from tta.evaluation.protocols import names
+from tta.evaluation.report import report
 from tta.evaluation.sweep import SMOKE, Sweep, check, run
-from tta.evaluation.tables import Line, write_tables
+from tta.evaluation.tables import to_json
 from tta.terminal import Terminal
 
 TIERS = {"smoke": SMOKE, "full": None}
@@ -69,21 +69,20 @@ def matrix(
         advance(0, done, "")
         for cell in run(sweep, folder, material, jobs, backend):
             advance(0, 1, f"{cell.adapter}, {cell.protocol}")
-    found = write_tables(sweep, folder)
+    found = report(folder, material)
     model = material.bundle.manifest.name
     title = f"{model} on {data}: gain in points of error, below zero it hurts"
     terminal.table(title, COLUMNS, [_row(line) for line in found])
-    terminal.say(f"{folder}: results.csv, results.md, and a .json and .npz a cell")
+    terminal.say(f"{folder}: results.md with plots, *.csv, and a .json and .npz a cell")
     if as_json:
-        text = json.dumps([asdict(line) for line in found], indent=1, allow_nan=False)
-        Path(as_json).expanduser().write_text(text + "\n", encoding="utf-8")
+        Path(as_json).expanduser().write_text(to_json(found), encoding="utf-8")
     return found
 
 
 def _row(line: Line) -> tuple[str, ...]:
     span = "" if line.gain.low is None else f"{line.gain.low:+.1f} to {line.gain.high:+.1f}"
     return (
-        line.adapter,
+        ("▼ " if line.verdict == HURTS else "") + line.method,
         line.protocol,
         str(line.batch),
         f"{line.images:,}",

@@ -46,16 +46,17 @@ class Drawing:
         box = f'x="{x:.1f}" y="{y:.1f}" width="{max(0.0, width):.1f}" height="{height:.1f}"'
         self.parts.append(f'<rect {box} class="{css}"{_more(more)}/>')
 
-    def line(self, x1: float, y1: float, x2: float, y2: float, css: str) -> None:
+    def line(self, x1: float, y1: float, x2: float, y2: float, css: str, **more: str) -> None:
         """A straight line."""
         ends = f'x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"'
-        self.parts.append(f'<line {ends} class="{css}"/>')
+        self.parts.append(f'<line {ends} class="{css}"{_more(more)}/>')
 
-    def path(self, x: Array, y: Array, css: str, closed: bool = False) -> None:
+    def path(self, x: Array, y: Array, css: str, closed: bool = False, **more: str) -> None:
         """A line through points."""
         if len(x):
             points = " ".join(f"{a:.1f} {b:.1f}" for a, b in zip(x, y))
-            self.parts.append(f'<path d="M{points}{"Z" if closed else ""}" class="{css}"/>')
+            end = "Z" if closed else ""
+            self.parts.append(f'<path d="M{points}{end}" class="{css}"{_more(more)}/>')
 
     def ticks(self, x: Iterable[float], y: float, height: float, css: str) -> None:
         """Short upright lines, all in one element."""
@@ -63,10 +64,12 @@ class Drawing:
         if data:
             self.parts.append(f'<path d="{data}" class="{css}"/>')
 
-    def text(self, x: float, y: float, text: str, css: str = "", anchor: str = "start") -> None:
+    def text(
+        self, x: float, y: float, text: str, css: str = "", anchor: str = "start", **more: str
+    ) -> None:
         """One line of text."""
         place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
-        self.parts.append(f'<text {place} class="{css}">{escape(text)}</text>')
+        self.parts.append(f'<text {place} class="{css}"{_more(more)}>{escape(text)}</text>')
 
     def image(self, uri: str, x: float, y: float, width: float, height: float) -> None:
         """A picture, stretched, its pixels sharp."""
@@ -81,6 +84,15 @@ class Drawing:
         label = escape(f"{title}. {description}", quote=True)
         head = f'<svg class="{css}" {box} {data} role="img" aria-label="{label}">'
         return head + said + "".join(self.parts) + "</svg>"
+
+    def file(self, style: str, title: str, description: str) -> str:
+        """A file of its own, on white ground, with its style sheet in it."""
+        said = f"<title>{escape(title)}</title><desc>{escape(description)}</desc>"
+        size = f'width="{self.width}" height="{self.height:.0f}"'
+        head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} viewBox="0 0 {self.width} {self.height:.0f}"'
+        ground = '<rect width="100%" height="100%" fill="#ffffff"/>'
+        body = "\n".join(self.parts)
+        return f'{head} role="img">\n{said}\n<style>\n{style}</style>\n{ground}\n{body}\n</svg>\n'
 
 
 def _more(attributes: dict[str, str]) -> str:

@@ -1,135 +1,120 @@
-"""What the finished cells of a sweep say: a line each method and protocol, as Markdown and CSV."""
+"""The lines of a results folder as Markdown, CSV and JSON; where a method hurts is marked in each."""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import product
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from tta.evaluation.interval import Interval, block_of, interval
-from tta.evaluation.paired import difference
-from tta.evaluation.sweep import Cell, Sweep
-
-DRAWS = 1000  # of an interval over images
+from tta.evaluation.interval import Interval
+from tta.evaluation.lines import HELPS, HURTS, Line, hurting
+from tta.evaluation.results import Group
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A method under a protocol, over all visits and seeds.
+def span(gain: Interval) -> str:
+    """Gain with its interval, in points.
 
-    Attributes:
-        error, frozen_error: in percent, the mean over visits, each counting by its images.
-        gain: points of error less than the source model, with its 95 % interval; below zero it hurts.
-        worst: the least gain of a visit, and its name.
-        ms_per_frame: of adaptation and answer.
+    >>> span(Interval(-1.0, -2.04, 0.0)), span(Interval(3.0, None, None))
+    ('-1.0 [-2.0, +0.0]', '+3.0')
     """
-
-    protocol: str
-    adapter: str
-    batch: int
-    seeds: int
-    images: int
-    frozen_error: float
-    error: float
-    post_error: float | None
-    gain: Interval
-    worst: tuple[float, str]
-    ms_per_frame: float
+    if gain.low is None or gain.high is None:
+        return f"{gain.mean:+.1f}"
+    return f"{gain.mean:+.1f} [{gain.low:+.1f}, {gain.high:+.1f}]"
 
 
-def lines(sweep: Sweep, out: Path) -> list[Line]:
-    """What the finished cells say, a line each method and protocol.
+def chance(p: float) -> str:
+    """A p-value in few characters.
 
-    Seeds reorder the same images and are no new images: of several, whole images with all their appearances
-    are resampled. Of one seed the interval is over blocks of the stream.
+    >>> chance(0.0431), chance(1e-7), chance(1.0)
+    ('0.043', '< 0.001', '1')
     """
-    found = []
-    for protocol, adapter, batch in product(sweep.protocols, sweep.adapters, sweep.batches):
-        cells = [Cell(protocol, adapter, batch, seed) for seed in sweep.seeds]
-        done = [cell for cell in cells if (out / f"{cell.key}.json").exists()]
-        if not done:
-            continue
-        rows = [row for cell in done for row in _rows(out, cell)]
-        gains = [(r["frozen_error"] - r["error"], r["visit"]) for r in rows]
-        found.append(
-            Line(
-                protocol,
-                adapter,
-                batch,
-                len(done),
-                sum(r["images"] for r in rows) // len(done),
-                _mean(rows, "frozen_error"),
-                _mean(rows, "error"),
-                _mean(rows, "post_error") if rows[0]["post_error"] is not None else None,
-                _gain([out / f"{c.key}.npz" for c in done], batch),
-                min(gains),
-                _mean(rows, "ms_per_frame"),
-            )
-        )
-    return found
+    return "< 0.001" if p < 0.001 else f"{p:.2g}"
 
 
-def _rows(out: Path, cell: Cell) -> list[dict[str, Any]]:
-    """The rows of a finished cell."""
-    found: list[dict[str, Any]] = json.loads((out / f"{cell.key}.json").read_text("utf-8"))["rows"]
-    return found
-
-
-def _mean(rows: Sequence[Mapping[str, Any]], key: str) -> float:
-    """Mean over visits, each counting by its images."""
-    return float(np.average([r[key] for r in rows], weights=[r["images"] for r in rows]))
-
-
-def _gain(paths: Sequence[Path], batch: int) -> Interval:
-    """Gain in points with its interval: of one seed in stream order, of several by resampling images."""
-    items, frozen, adapted = [], [], []
-    for path in paths:
-        with np.load(path) as images:
-            frozen.append(images["frozen"] == images["label"])
-            adapted.append(images["pre"] == images["label"])
-            items.append(images["item"])
-    before, after = np.concatenate(frozen), np.concatenate(adapted)
-    if len(paths) > 1:
-        found = difference(before, after, np.concatenate(items), DRAWS)
-        return Interval(found.gain, found.low, found.high)
-    gains = 100 * (after.astype(float) - before)
-    return interval(gains, block_of(len(gains), batch), 100.0)
+COLUMNS = (
+    "protocol", "method", "batch", "images", "frozen %", "error %", "gain, points [95 %]", "worst visit",
+    "ECE %, frozen → adapted", "ms a frame", "p (Holm)", "verdict",
+)  # fmt: skip
 
 
 def table(found: Sequence[Line]) -> str:
-    """Markdown, a row a method and protocol; where it hurts stands beside where it helps."""
-    columns = (
-        "protocol", "adapter", "batch", "images", "frozen %", "error %", "gain, points", "worst visit",
-        "ms a frame",
-    )  # fmt: skip
-    rows = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
+    """Markdown, a row a method and protocol; where it hurts is in bold with a mark before it."""
+    rows = ["| " + " | ".join(COLUMNS) + " |", "|---" * len(COLUMNS) + "|"]
     for x in found:
-        span = "" if x.gain.low is None else f" [{x.gain.low:+.1f}, {x.gain.high:+.1f}]"
+        tested = x.adapter != "none"
+        verdict = {HURTS: f"▼ **{HURTS}**", HELPS: f"▲ {HELPS}"}.get(x.verdict, x.verdict)
+        gain = f"**{span(x.gain)}**" if x.verdict == HURTS else span(x.gain)
+        method = f"**{x.method}**" if x.verdict == HURTS else x.method
+        cells = (
+            x.protocol,
+            method,
+            str(x.batch),
+            f"{x.images:,}",
+            f"{x.frozen_error:.1f}",
+            f"{x.error:.1f}",
+            gain,
+            f"{x.worst[0]:+.1f} {x.worst[1]}",
+            f"{x.frozen_ece:.1f} → {x.ece:.1f}",
+            f"{x.ms_per_frame:.2f}",
+            chance(x.p_holm) if tested else "",
+            verdict if tested else "the source model",
+        )
+        rows.append("| " + " | ".join(_plain(cell) for cell in cells) + " |")
+    return "\n".join(rows) + "\n"
+
+
+def where_it_hurts(found: Sequence[Line]) -> str:
+    """Markdown: all lines that hurt, worst first, or that there are none."""
+    tested = sum(x.adapter != "none" for x in found)
+    hurt = hurting(found)
+    if not hurt:
+        return f"None of {tested} tested cells is worse than the source model at 5 %.\n"
+    rows = [f"{len(hurt)} of {tested} tested cells are worse than the source model at 5 %:\n"]
+    for x in hurt:
         rows.append(
-            f"| {x.protocol} | {x.adapter} | {x.batch} | {x.images:,} | {x.frozen_error:.1f} | {x.error:.1f} "
-            f"| {x.gain.mean:+.1f}{span} | {x.worst[0]:+.1f} {x.worst[1]} | {x.ms_per_frame:.2f} |"
+            f"- ▼ **{_plain(x.method)}** under `{x.protocol}`, batch {x.batch}: {span(x.gain)} points, "
+            f"{x.frozen_error:.1f} % → {x.error:.1f} %; worst visit {_plain(x.worst[1])} {x.worst[0]:+.1f}; "
+            f"{x.broken:,} answers broken, {x.repaired:,} repaired"
         )
     return "\n".join(rows) + "\n"
 
 
-def write_tables(sweep: Sweep, out: Path) -> list[Line]:
-    """``results.csv`` with a row a visit, and ``results.md``; returns the lines of the latter."""
-    done = (cell for cell in sweep.cells() if (out / f"{cell.key}.json").exists())
-    rows = [row for cell in done for row in _rows(out, cell)]
-    if rows:
-        with open(out / "results.csv", "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-    found = lines(sweep, out)
-    (out / "results.md").write_text(table(found), encoding="utf-8")
+def _plain(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def write_tables(folder: Path, groups: Sequence[Group], found: Sequence[Line]) -> None:
+    """``results.csv`` with a row a visit, ``summary.csv`` with a row a method and protocol."""
+    rows = [row for group in groups for row in group.rows]
+    with open(folder / "results.csv", "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)))
+        writer.writeheader()
+        writer.writerows(rows)
+    with open(folder / "summary.csv", "w", newline="", encoding="utf-8") as file:
+        flat = [_flat(line) for line in found]
+        columns = csv.DictWriter(file, list(flat[0]) if flat else [])
+        columns.writeheader()
+        columns.writerows(flat)
+
+
+def _flat(line: Line) -> dict[str, object]:
+    """A line as one row of plain values."""
+    found: dict[str, object] = {}
+    for name, value in asdict(line).items():
+        if name == "gain":
+            found |= {"gain": value["mean"], "gain_low": value["low"], "gain_high": value["high"]}
+        elif name == "worst":
+            found |= {"worst_gain": value[0], "worst_visit": value[1]}
+        else:
+            found[name] = value
     return found
 
 
-__all__ = ["Line", "lines", "table", "write_tables"]
+def to_json(found: Sequence[Line]) -> str:
+    """The lines as JSON."""
+    return json.dumps([asdict(line) for line in found], indent=1, allow_nan=False) + "\n"
+
+
+__all__ = ["COLUMNS", "chance", "span", "table", "to_json", "where_it_hurts", "write_tables"]
