@@ -102,7 +102,7 @@ def evaluate_arguments(p: argparse.ArgumentParser) -> None:
         "data", help="labelled data as after sim://: cifar10, imagenet, fashion, a folder, …"
     )
     p.add_argument(
-        "--adapter", default="bn_stats,tent,nhl", help="methods (default bn_stats,tent,nhl)"
+        "--adapter", default="bn_stats,tent,nhl", help="methods, or all (default bn_stats,tent,nhl)"
     )
     p.add_argument("--protocol", default="reset", help="protocols, or all (default reset)")
     p.add_argument("--batch", default="200", help="frames a step (default 200)")
@@ -110,10 +110,32 @@ def evaluate_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("--corruptions", default="all", help="names (default all fifteen standard ones)")
     p.add_argument("--severity", type=whole(1), default=5, help="the largest, 1 to 5 (default 5)")
     p.add_argument(
-        "--tier", default="smoke", help="smoke: the first 2,000 items; full: all (default smoke)"
+        "--tier",
+        default="smoke",
+        help="smoke: 2,000 items, seldom twice; full: all (default smoke)",
     )
     p.add_argument("--limit", type=whole(1), help="items of the data, instead of a tier")
     p.add_argument("--post", action="store_true", help="also the answers after each update")
+    p.add_argument(
+        "--serve",
+        choices=("batch", "stream"),
+        default="batch",
+        help="answer whole batches, or each frame at once by what was committed (default batch)",
+    )
+    p.add_argument(
+        "--governor",
+        choices=("always", "auto", "off"),
+        default="always",
+        help="adapt on every batch, where the governor lets it, or never (default always)",
+    )
+    p.add_argument(
+        "--skip-unfit", action="store_true", help="leave out and list what cannot run here"
+    )
+    p.add_argument(
+        "--keep-probabilities",
+        action="store_true",
+        help="keep those of the source model even where they take more than 16 MiB a corruption",
+    )
     p.add_argument("--out", default="evaluation", help="folder of the results (default evaluation)")
     p.add_argument("--jobs", type=whole(1), default=1, help="processes (default 1)")
     p.add_argument("--backend", help="joblib backend by name, such as loky or dask")

@@ -36,6 +36,8 @@ class Dataset:
         lengths: ``(count,)`` frames of each item: 1 for images, samples of a recording.
         labels: ``(count,)`` class of each item as int, None where it is not known.
         names: name of each class, empty where they have none.
+        clips: ``(count,)`` recording or subject that each item is from, as int; None where it is not known.
+            Items of one clip resemble each other.
         windows: each item of a sensor is a whole window ``(C, T)``, which is one frame.
     """
 
@@ -46,6 +48,7 @@ class Dataset:
     lengths: Array
     labels: Array | None = None
     names: Sequence[str] = ()
+    clips: Array | None = None
     windows: bool = False
 
     def __len__(self) -> int:

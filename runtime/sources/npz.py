@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -15,6 +16,7 @@ from tta.records import Array, Frame
 
 _DATA = ("data", "images", "image", "x", "X", "frames", "inputs", "samples", "signals", "windows")
 _LABELS = ("labels", "label", "y", "targets")
+_CLIPS = ("clips", "clip", "subjects", "subject", "groups")
 
 
 class Npz:
@@ -87,6 +89,21 @@ class Npz:
         Raises:
             SourceError: there is no such file, or it does not say which array is which.
         """
+        with self._opened() as arrays:
+            data = arrays.data(self._key)
+            return data, arrays.labels(self._label_key, len(data))
+
+    def clips(self, count: int) -> Array | None:
+        """Number of the clip or subject of each of ``count`` rows; None where no array says it.
+
+        Raises:
+            SourceError: there is no such file, or it cannot be read.
+        """
+        with self._opened() as arrays:
+            return arrays.clips(count)
+
+    @contextmanager
+    def _opened(self) -> Iterator[_Arrays]:
         if not os.path.isfile(self._path):
             raise SourceError(f"npz:// needs a .npz file, but there is none at {self._path}")
         try:
@@ -94,9 +111,7 @@ class Npz:
                 archive = np.load(file, allow_pickle=False)
                 if not isinstance(archive, np.lib.npyio.NpzFile):
                     raise SourceError(f"{self._path} is a single array, not an .npz archive")
-                arrays = _Arrays(self._path, archive)
-                data = arrays.data(self._key)
-                return data, arrays.labels(self._label_key, len(data))
+                yield _Arrays(self._path, archive)
         except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
             raise SourceError(f"{self._path} is not a readable .npz archive: {error}") from error
 
@@ -137,6 +152,15 @@ class _Arrays:
                 f"{array.dtype} of shape {array.shape}"
             )
         return array
+
+    def clips(self, count: int) -> Array | None:
+        for name in _CLIPS:
+            if name in self._names:
+                array = self._get(name)
+                if array.shape == (count,) and array.dtype.kind in "iuU":
+                    numbers: Array = np.unique(array, return_inverse=True)[1].reshape(-1)
+                    return numbers if array.dtype.kind == "U" else array.astype(np.int64)
+        return None
 
     def _fits(self, key: str, count: int) -> bool:
         array = self._get(key)

@@ -61,6 +61,7 @@ def test_a_line_in_figures(tmp_path):
     )  # fmt: skip
     (line,) = lines(read(tmp_path))
     assert (line.frozen_error, line.error, line.post_error) == (10, 60, 50)
+    assert line.error_span.mean == pytest.approx(60)
     assert line.gain.mean == pytest.approx(-50) and line.worst == (-70, "shift 0")
     assert (line.broken, line.repaired, line.images) == (22, 2, 40)
     assert line.frozen_ece == pytest.approx(15) and line.ece == pytest.approx(10)
@@ -108,6 +109,27 @@ def test_verdicts_hold_together_by_holm(tmp_path):
     tested = [line for line in found.values() if line.adapter != "none"]
     assert [line.p_holm for line in tested] == holm([line.p for line in tested])
     assert [line.adapter for line in hurting(list(found.values()))] == ["worse"]
+
+
+def test_what_the_world_does_makes_nothing_unsure(tmp_path):
+    """Visits differ by 60 points: of one seed the interval is over blocks within them."""
+    rng = np.random.default_rng(0)
+    label = np.zeros(2000, int)
+    wrong = np.where(np.arange(2000) < 1000, rng.random(2000) < 0.8, rng.random(2000) < 0.2)
+    cell(tmp_path, "tent", label, answers(label, wrong), label, visits=2)
+    (line,) = lines(read(tmp_path))
+    exact = 1.96 * 100 * np.sqrt(0.8 * 0.2 / 2000)
+    assert line.gain.mean == pytest.approx(100 * wrong.mean())
+    assert (line.gain.high - line.gain.low) / 2 == pytest.approx(exact, rel=0.35)
+
+
+def test_answers_that_are_not_finite_are_wrong(tmp_path):
+    label = np.zeros(20, int)
+    adapted = np.where(np.arange(20) < 5, -1, label)
+    sure = np.where(np.arange(20) < 5, np.nan, 0.75)
+    cell(tmp_path, "tent", label, label, adapted, pre_confidence=sure)
+    (line,) = lines(read(tmp_path))
+    assert line.error == 25 and line.broken == 5 and line.ece == pytest.approx(0.75 * 25)
 
 
 def test_seeds_are_no_new_images_and_clips_stand_together(tmp_path):

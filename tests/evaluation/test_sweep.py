@@ -43,6 +43,7 @@ def test_reset_is_the_loop_that_one_would_write(material):
         state = method.init(bundle.manifest, bundle.source_slots)
         order = np.random.default_rng([0, k]).permutation(150)
         for chosen in order.reshape(3, 50):
+            chosen = material.chosen[chosen]
             images = corrupt(material.data.read(chosen, 0 * chosen), name, 5, 0, first=chosen)
             x = np.stack([prepare(Frame(image, 0.0, 0)) for image in images])
             state, outputs = method.adapt(state, x, session.run)
@@ -54,7 +55,7 @@ def test_reset_is_the_loop_that_one_would_write(material):
     assert found.images["pre"].tolist() == pre
     assert found.images["post"].tolist() == post
     assert found.images["frozen"].tolist() == frozen
-    label = material.labels[items]
+    label = material.data.labels[items]
     assert found.rows[1]["error"] == pytest.approx(
         100 * np.mean((np.array(pre) != label)[150:]), abs=1e-9
     )

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+import numpy as np
+
 from tta.errors import TtaError
 from tta.evaluation.label_audit import LabelAudit, audit_labels, flips_at, gains
 from tta.evaluation.results import Group
 from tta.evaluation.source_answers import SourceAnswers
+from tta.records import Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +37,42 @@ class Ranking:
     flips: float | None
 
 
-def audited(answers: SourceAnswers) -> LabelAudit | None:
-    """The audit of the labelled items; None where no item has a label or there is one class alone."""
-    if not (answers.labels >= 0).all() or answers.probabilities.shape[1] < 2:
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """An audit, and what it is of."""
+
+    answers: SourceAnswers
+    audit: LabelAudit
+
+    @property
+    def suspects(self) -> list[int]:
+        """Numbers in the data of the items whose label is suspicious, the surest first."""
+        found: list[int] = self.answers.items[self.audit.suspects].tolist()
+        return found
+
+    def kept(self, items: Array) -> Array:
+        """``(n,)`` bool: the label of an item is not suspicious."""
+        found: Array = self.audit.kept[self.places(items)]
+        return found
+
+    def likely(self, items: Array) -> Array:
+        """``(n,)`` class that each item confidently is, -1 where none is."""
+        found: Array = self.audit.suggested[self.places(items)]
+        return found
+
+    def places(self, items: Array) -> Array:
+        """Where items stand among those that were audited."""
+        return np.searchsorted(self.answers.items, items)
+
+
+def audited(answers: SourceAnswers) -> Audited | None:
+    """The audit; None where there is one class alone."""
+    if answers.probabilities.shape[1] < 2:
         return None
-    p = answers.probabilities
-    return audit_labels(p / p.sum(1, keepdims=True), answers.labels)
+    return Audited(answers, audit_labels(answers.probabilities, answers.labels))
 
 
-def rankings(groups: Sequence[Group], audit: LabelAudit) -> list[Ranking]:
+def rankings(groups: Sequence[Group], audit: Audited) -> list[Ranking]:
     """One for each protocol and batch under which two methods ran, the source model not among them."""
     found = []
     key = lambda group: (group.protocol, group.batch)  # noqa: E731
@@ -54,12 +84,12 @@ def rankings(groups: Sequence[Group], audit: LabelAudit) -> list[Ranking]:
         clean, corrected, errors = [], [], []
         for group in best:
             item, answer = group.images["item"], group.images["pre"]
-            kept = audit.kept[item]
+            kept = audit.kept(item)
             if not kept.any():
                 break
             clean.append(float(group.right()[kept].mean()))
             wrong = ~kept
-            likely = answer[wrong] == audit.suggested[item[wrong]]
+            likely = answer[wrong] == audit.likely(item[wrong])
             corrected.append(float(likely.mean()) if wrong.any() else 0.0)
             errors.append(100 * float((~group.right()).mean()))
         if len(clean) < 2:
@@ -80,28 +110,29 @@ def rankings(groups: Sequence[Group], audit: LabelAudit) -> list[Ranking]:
     return found
 
 
-def write_labels(path: Path, answers: SourceAnswers, audit: LabelAudit) -> None:
+def write_labels(path: Path, found: Audited) -> None:
     """``labels.csv``: the suspicious labels, the surest first."""
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(
             ("item", "given", "likely", "self_confidence", "margin", "given_name", "likely_name")
         )
-        for item in audit.suspects.tolist():
-            given, likely = int(answers.labels[item]), int(audit.suggested[item])
-            sure = float(answers.probabilities[item, given])
+        answers, audit = found.answers, found.audit
+        for item, k in zip(found.suspects, audit.suspects.tolist()):
+            given, likely = int(answers.labels[k]), int(audit.suggested[k])
+            sure = float(answers.probabilities[k, given])
             names = answers.name(given), answers.name(likely)
-            margin = float(audit.margin[item])
+            margin = float(audit.margin[k])
             writer.writerow((item, given, likely, f"{sure:.4f}", f"{margin:.4f}", *names))
 
 
-def labels_text(groups: Sequence[Group], audit: LabelAudit, shown: int) -> str:
+def labels_text(groups: Sequence[Group], audit: Audited, shown: int) -> str:
     """Markdown: the audit, the gains on all and on kept labels, and the rankings."""
-    n, count = len(audit.margin), len(audit.suspects)
+    n, count, noise = len(audit.answers.items), len(audit.suspects), audit.audit.noise
     text = [
         f"Confident learning finds {count:,} suspicious labels among {n:,} ({100 * count / n:.1f} %) from "
         "the source model's probabilities on the unchanged data, and estimates that "
-        f"{100 * audit.noise:.1f} % are wrong. Where the model is weak these are its own errors as well: "
+        f"{100 * noise:.1f} % are wrong. Where the model is weak these are its own errors as well: "
         "look at them before you believe it ([labels.csv](labels.csv), the surest first).\n"
     ]
     if shown:
@@ -116,7 +147,7 @@ def labels_text(groups: Sequence[Group], audit: LabelAudit, shown: int) -> str:
         images = group.images
         try:
             both = gains(
-                images["frozen"], images["pre"], images["label"], audit.kept[images["item"]]
+                images["frozen"], images["pre"], images["label"], audit.kept(images["item"])
             )
         except TtaError:  # every frame that it met is suspicious
             continue
@@ -133,7 +164,7 @@ def labels_text(groups: Sequence[Group], audit: LabelAudit, shown: int) -> str:
         ]
     for x in found:
         when = "never" if x.flips is None else f"{100 * x.flips:.1f} % wrong labels"
-        if x.flips is not None and x.flips <= audit.noise:
+        if x.flips is not None and x.flips <= noise:
             when += " (fewer than estimated here: the order is open)"
         text.append(
             f"| {x.protocol} | {x.batch} | {x.first} | {x.second} | {x.errors[0]:.2f}, {x.errors[1]:.2f} | "
@@ -142,4 +173,4 @@ def labels_text(groups: Sequence[Group], audit: LabelAudit, shown: int) -> str:
     return "\n".join(text) + "\n"
 
 
-__all__ = ["Ranking", "audited", "labels_text", "rankings", "write_labels"]
+__all__ = ["Audited", "Ranking", "audited", "labels_text", "rankings", "write_labels"]

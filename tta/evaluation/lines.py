@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tta.evaluation.interval import FEWEST, Interval, block_of, interval
+from tta.evaluation.interval import FEWEST, Interval, block_of, interval, pooled
 from tta.evaluation.paired import difference, holm, mcnemar_by_unit
 from tta.evaluation.reliability import calibration_error
 from tta.evaluation.results import Group
@@ -25,6 +25,7 @@ class Line:
     Attributes:
         images: labelled frames a seed.
         error, frozen_error: in percent, over all frames of all seeds.
+        error_span: the former with its 95 % interval.
         post_error: of the answers after each update, None where they were not asked for.
         gain: points of error less than the source model, with its 95 % interval; below zero it hurts.
         over: what the interval was drawn over: clips, images or blocks of the stream.
@@ -45,6 +46,7 @@ class Line:
     images: int
     frozen_error: float
     error: float
+    error_span: Interval
     post_error: float | None
     gain: Interval
     over: str
@@ -69,8 +71,9 @@ def lines(groups: Sequence[Group]) -> list[Line]:
 
     Frames of one clip stand or fall together, so clips are what is drawn and tested where there are any.
     Without them the test is over images, each with all its appearances. Seeds reorder the same images and are
-    no new images: the interval of several seeds is drawn over images too, that of one over blocks of the
-    stream. ``none`` is the source model itself, so it is not tested.
+    no new images: the intervals of several seeds are drawn over images too, those of one over blocks of each
+    visit, or of the whole stream where visits are short. ``none`` is the source model itself, so it is not
+    tested.
     """
     found = [_line(group) for group in groups]
     tested = [k for k, line in enumerate(found) if line.adapter != "none"]
@@ -86,7 +89,8 @@ def _line(group: Group) -> Line:
     images, rows = group.images, group.rows
     before, after = group.right("frozen"), group.right()
     units = _clips(group)
-    gain, over = _gain(group, units)
+    gain, over = _span(group, units, before, after)
+    errors, _ = _span(group, units, np.zeros_like(after), ~after)
     test = mcnemar_by_unit(before, after, images["item"] if units is None else units)
     times = [row["ms_per_frame"] for row in rows]
     answered_late = "post" in images and (images["post"] >= 0).all()
@@ -103,6 +107,7 @@ def _line(group: Group) -> Line:
         len(before) // len(group.cells),
         100 * float((~before).mean()),
         100 * float((~after).mean()),
+        replace(errors, low=None if errors.low is None else max(0.0, errors.low)),
         100 * float((~group.right("post")).mean()) if answered_late else None,
         gain,
         over,
@@ -122,12 +127,17 @@ def _clips(group: Group) -> Array | None:
     return None if clips is None or (clips < 0).any() else clips
 
 
-def _gain(group: Group, clips: Array | None) -> tuple[Interval, str]:
-    """Gain in points with its interval, and what that is over."""
-    before, after = group.right("frozen"), group.right()
+def _span(group: Group, clips: Array | None, before: Array, after: Array) -> tuple[Interval, str]:
+    """How many points more often ``after (n,)`` is right than ``before``, and what the interval is over."""
     gains = 100 * (after.astype(float) - before)
     if clips is None and len(group.cells) == 1:
-        return interval(gains, block_of(len(gains), group.batch), 100.0), "blocks"
+        visit = group.images["visit"]
+        parts = [gains[visit == k] for k in np.unique(visit)]
+        each = [(interval(g, block_of(len(g), group.batch), 100.0), len(g)) for g in parts]
+        found = pooled(each)
+        if found.low is None:  # visits too short to have one of their own
+            found = interval(gains, block_of(len(gains), group.batch), 100.0)
+        return found, "blocks"
     over = "images" if clips is None else "clips"
     units = group.images["item"] if clips is None else clips
     if len(np.unique(units)) < FEWEST:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+from tta import registry
 from tta.errors import TtaError
 from tta.evaluation.lines import HURTS, Line
 from tta.evaluation.protocols import names
 from tta.evaluation.report import report
-from tta.evaluation.sweep import SMOKE, Sweep, check, run
+from tta.evaluation.serving import Serve
+from tta.evaluation.sweep import SMOKE, Sweep, check, damaged, run
 from tta.evaluation.tables import to_json
+from tta.evaluation.unfit import fitting
+from tta.governor import Mode
 from tta.terminal import Terminal
 
 TIERS = {"smoke": SMOKE, "full": None}
@@ -32,6 +37,10 @@ def matrix(
     tier: str = "smoke",
     limit: int | None = None,
     post: bool = False,
+    serve: Serve = "batch",
+    governor: Mode = "always",
+    skip_unfit: bool = False,
+    keep_probabilities: bool = False,
     out: str = "evaluation",
     jobs: int = 1,
     backend: str | None = None,
@@ -40,8 +49,10 @@ def matrix(
 ) -> list[Line]:
     """Run what is missing of a sweep and print its table.
 
-    Lists are joined by commas; ``protocols`` may be ``all``. ``tier`` smoke takes the first 2,000 items of
-    the data, full all of them; ``limit`` says another number. All is checked before the first frame.
+    Lists are joined by commas; ``protocols`` and ``adapters`` may be ``all``. ``tier`` smoke takes 2,000
+    items of the data and a part of them where a protocol shows them many times over, full all of them;
+    ``limit`` says another number of items. All is checked before the first frame: what cannot run refuses
+    the whole sweep, or with ``skip_unfit`` is left out, listed, and kept in ``refused.json``.
 
     Raises:
         TtaError: something does not fit; nothing has run then.
@@ -49,10 +60,13 @@ def matrix(
     terminal = terminal or Terminal()
     if tier not in TIERS:
         raise TtaError(f"tier is {' or '.join(TIERS)}, but is {tier!r}")
+    if as_json:
+        _check_target(Path(as_json).expanduser())
+    every = tuple(registry.names("tta.adapters"))
     sweep = Sweep(
         bundle,
         data,
-        _words(adapters, "adapter"),
+        every if adapters == "all" else _words(adapters, "adapter"),
         tuple(names()) if protocols == "all" else _words(protocols, "protocol"),
         _numbers(seeds, "seed", 0),
         _numbers(batches, "batch", 1),
@@ -60,13 +74,26 @@ def matrix(
         severity,
         limit or TIERS[tier],
         post,
+        serve,
+        governor,
+        tier == "smoke",
+        keep_probabilities,
     )
     folder = Path(out).expanduser()
+    if skip_unfit:
+        sweep, refused = fitting(sweep)
     material = check(sweep, folder)
+    if skip_unfit:
+        for each in refused:
+            terminal.say(str(each))
+        text = json.dumps([each.as_dict() for each in refused], indent=1)
+        (folder / "refused.json").write_text(text + "\n", encoding="utf-8")
+    for path in (broken := damaged(sweep, folder)):
+        terminal.say(f"{path} or its .npz is damaged: this cell is made again")
     cells = sweep.cells()
     with terminal.progress(["cells"], len(cells)) as advance:
         done = sum((folder / f"{cell.key}.json").exists() for cell in cells)
-        advance(0, done, "")
+        advance(0, done - len(broken), "")
         for cell in run(sweep, folder, material, jobs, backend):
             advance(0, 1, f"{cell.adapter}, {cell.protocol}")
     found = report(folder, material)
@@ -77,6 +104,14 @@ def matrix(
     if as_json:
         Path(as_json).expanduser().write_text(to_json(found), encoding="utf-8")
     return found
+
+
+def _check_target(path: Path) -> None:
+    if path.is_dir() or not path.parent.is_dir():
+        raise TtaError(
+            f"--json {path} cannot be written: it must be a file in a folder that exists, and "
+            f"{path if path.is_dir() else path.parent} is {'a' if path.is_dir() else 'no'} folder"
+        )
 
 
 def _row(line: Line) -> tuple[str, ...]:

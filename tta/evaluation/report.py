@@ -6,16 +6,16 @@ probabilities are added to those files first.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
 
 from tta.evaluation.broken import BrokenAnswer, broken_answers, broken_text, first, write_broken
-from tta.evaluation.cell import Material
-from tta.evaluation.label_audit import LabelAudit
-from tta.evaluation.label_report import audited, labels_text, write_labels
+from tta.evaluation.label_report import Audited, audited, labels_text, write_labels
 from tta.evaluation.lines import HURTS, Line, lines
+from tta.evaluation.material import Material
 from tta.evaluation.plots import pens
 from tta.evaluation.plots.batches import batches
 from tta.evaluation.plots.classes import classes
@@ -24,7 +24,7 @@ from tta.evaluation.plots.gain_heat import gain_heat
 from tta.evaluation.plots.reliability_diagram import reliability_diagram
 from tta.evaluation.plots.visits import visits
 from tta.evaluation.results import Group, read
-from tta.evaluation.source_answers import SourceAnswers, source_answers
+from tta.evaluation.source_answers import source_answers
 from tta.evaluation.tables import table, where_it_hurts, write_tables
 from tta.evaluation.thumbnails import Shot, Thumbnails
 from tta.terminal import Terminal
@@ -54,7 +54,7 @@ def report(folder: Path, material: Material | None = None) -> list[Line]:
     name: Callable[[int], str] = answers.name if answers is not None else str
     pictures = Thumbnails(folder, material)
     broken = _broken(folder, groups, found, pictures, name)
-    suspects = _suspects(folder, answers, audit, pictures)
+    suspects = _suspects(folder, audit, pictures)
     pictures.save([*(each.shot for each in broken[1]), *suspects])
     drawn = draw(plots, groups, found, answers.names if answers is not None else ())
     text = [
@@ -64,6 +64,7 @@ def report(folder: Path, material: Material | None = None) -> list[Line]:
         "## All cells\n",
         _explained(found),
         table(found),
+        _refused(folder),
         "## Plots\n",
         drawn,
         "## What was broken\n",
@@ -72,9 +73,9 @@ def report(folder: Path, material: Material | None = None) -> list[Line]:
         labels_text(groups, audit, len(suspects))
         if audit is not None
         else "The source model's probabilities are not in this folder: run the same `tta evaluate` again, "
-        "which adds them and repeats nothing.\n",
+        "which adds them and repeats nothing (with `--keep-probabilities` where they are over 16 MiB).\n",
     ]
-    (folder / "results.md").write_text("\n".join(text), encoding="utf-8")
+    (folder / "results.md").write_text("\n".join(part for part in text if part), encoding="utf-8")
     return found
 
 
@@ -133,6 +134,20 @@ def _head(groups: Sequence[Group], found: Sequence[Line]) -> str:
     return f"# {model} on {data}\n\n{said}{'; ' + ', '.join(machines) if machines else ''}.\n"
 
 
+def _refused(folder: Path) -> str:
+    """Markdown: what of the sweep could not run."""
+    path = folder / "refused.json"
+    if not path.exists():
+        return ""
+    lines = [
+        f"- {each['protocol'] or each['adapter']}"
+        + (f" at batch {each['batch']}" if each["batch"] is not None else "")
+        + f": {each['reason']}"
+        for each in json.loads(path.read_text(encoding="utf-8"))
+    ]
+    return "## What could not run\n\n" + "\n".join(lines) + "\n" if lines else ""
+
+
 def _explained(found: Sequence[Line]) -> str:
     over = sorted({line.over for line in found})
     return (
@@ -174,18 +189,17 @@ def _broken(
     return rows, shown
 
 
-def _suspects(
-    folder: Path, answers: SourceAnswers | None, audit: LabelAudit | None, pictures: Thumbnails
-) -> list[Shot]:
+def _suspects(folder: Path, found: Audited | None, pictures: Thumbnails) -> list[Shot]:
     """Write the list of suspicious labels and its contact sheet; returns what is shown."""
-    if answers is None or audit is None:
+    if found is None:
         return []
-    write_labels(folder / "labels.csv", answers, audit)
-    shots = [Shot(item) for item in audit.suspects[:SUSPECTS].tolist()]
+    answers, audit = found.answers, found.audit
+    write_labels(folder / "labels.csv", found)
+    shots = [Shot(item) for item in found.suspects[:SUSPECTS]]
     cards = []
-    for shot in shots:
-        given, likely = int(answers.labels[shot.item]), int(audit.suggested[shot.item])
-        sure = answers.probabilities[shot.item]
+    for shot, k in zip(shots, audit.suspects.tolist()):
+        given, likely = int(answers.labels[k]), int(audit.suggested[k])
+        sure = answers.probabilities[k]
         words = (
             f"given: {answers.name(given)}",
             f"likely: {answers.name(likely)}",

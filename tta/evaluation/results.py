@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -70,11 +71,8 @@ class Group:
         """
         parts: list[dict[str, Array]] = []
         for cell in self.cells:
-            with np.load(cell.images, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-            count = len(arrays["label"])
-            arrays = {name: a for name, a in arrays.items() if a.shape[:1] == (count,)}
-            visit = arrays["visit"]
+            arrays = _arrays(cell.images)
+            count, visit = len(arrays["label"]), arrays["visit"]
             arrays["place"] = np.arange(count) - np.searchsorted(visit, visit)
             arrays["seed"] = np.full(count, cell.seed)
             known = arrays["label"] >= 0
@@ -101,6 +99,20 @@ class Group:
             frozen, error = (100 * float(wrong[which][mine].mean()) for which in ("frozen", "pre"))
             found.append((str(names[k]), frozen, error, int(mine.sum())))
         return found
+
+
+def _arrays(path: Path) -> dict[str, Array]:
+    """The arrays of a cell, all of one length; an answer that was not finite has no confidence."""
+    try:
+        with path.open("rb") as opened:  # np.load leaves a damaged file open
+            file = np.load(opened, allow_pickle=False)
+            arrays = {name: file[name] for name in file.files}
+        count = len(arrays["label"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise TtaError(f"{path} is damaged: run the same tta evaluate again") from error
+    for name in ("frozen_confidence", "pre_confidence"):
+        arrays[name] = np.nan_to_num(arrays[name]).clip(0, 1)
+    return {name: a for name, a in arrays.items() if a.shape[:1] == (count,)}
 
 
 def read(folder: Path) -> list[Group]:

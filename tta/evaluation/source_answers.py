@@ -8,24 +8,23 @@ from pathlib import Path
 
 import numpy as np
 
-from tta.categorical import log_softmax
-from tta.evaluation.cell import Material
+from tta.errors import TtaError
+from tta.evaluation.material import Material
 from tta.records import Array
-from tta.runtime.session import InferSession
-
-CHUNK = 256  # items a run
 
 
 @dataclass(frozen=True, slots=True)
 class SourceAnswers:
-    """What the frozen model says of each item, unchanged by any corruption.
+    """What the frozen model says of each item that is used, unchanged by any corruption.
 
     Attributes:
+        items: ``(n,)`` numbers in the data, rising.
         probabilities: ``(n, K)``.
-        labels: ``(n,)`` given class, -1 for none.
+        labels: ``(n,)`` given class.
         names: of the classes, empty where they have none.
     """
 
+    items: Array
     probabilities: Array
     labels: Array
     names: tuple[str, ...]
@@ -36,31 +35,33 @@ class SourceAnswers:
 
 
 def source_answers(folder: Path, material: Material | None) -> SourceAnswers | None:
-    """Those of a folder; where they are not there yet the source model is asked, or None without it."""
+    """Those of a folder; where they are not there yet the source model is asked, or None without it.
+
+    None as well where they are too many to be kept unasked: then ``--keep-probabilities`` keeps them.
+    """
     path = folder / "source.npz"
     if not path.exists():
         if material is None:
             return None
+        try:
+            p = material.probabilities()
+        except TtaError:
+            return None
+        material.answers.save()
         names = tuple(material.bundle.manifest.labels) or tuple(material.data.names)
-        p = _asked(material).astype(np.float32)
         scratch = path.with_name(f".source.{os.getpid()}.npz")
         np.savez_compressed(
-            scratch, probabilities=p, labels=material.labels, names=np.array(names, np.str_)
+            scratch,
+            items=material.chosen,
+            probabilities=p,
+            labels=material.labels,
+            names=np.array(names, np.str_),
         )
         os.replace(scratch, path)
     with np.load(path, allow_pickle=False) as file:
+        p = file["probabilities"].astype(np.float64)
         names = tuple(str(name) for name in file["names"])
-        return SourceAnswers(file["probabilities"].astype(np.float64), file["labels"], names)
-
-
-def _asked(material: Material) -> Array:
-    infer, primary = InferSession(material.bundle), material.bundle.manifest.primary
-    found = []
-    for start in range(0, len(material.labels), CHUNK):
-        items = np.arange(start, min(start + CHUNK, len(material.labels)))
-        logits = infer.run(material.inputs(items, "none", 0))[primary]
-        found.append(np.exp(log_softmax(logits)))
-    return np.concatenate(found)
+        return SourceAnswers(file["items"], p / p.sum(1, keepdims=True), file["labels"], names)
 
 
 __all__ = ["SourceAnswers", "source_answers"]

@@ -103,7 +103,9 @@ def _flat(line: Line) -> dict[str, object]:
     """A line as one row of plain values."""
     found: dict[str, object] = {}
     for name, value in asdict(line).items():
-        if name == "gain":
+        if name == "error_span":
+            found |= {"error_low": value["low"], "error_high": value["high"]}
+        elif name == "gain":
             found |= {"gain": value["mean"], "gain_low": value["low"], "gain_high": value["high"]}
         elif name == "worst":
             found |= {"worst_gain": value[0], "worst_visit": value[1]}

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from tta.corruptions import corrupt
-from tta.evaluation.cell import Material, corruption_names
+from tta.evaluation.cell import corruption_names
+from tta.evaluation.material import Material
 from tta.evaluation.picture import is_image, pixels
 from tta.evaluation.protocols import Setting, Visit, build
 from tta.records import Array
@@ -78,23 +78,24 @@ class Thumbnails:
         os.replace(scratch, self._path)
 
     def _reading(self, material: Material, shot: Shot) -> Array | None:
-        """The frame as a source would give it."""
-        item = np.array([shot.item])
-        reading = material.data.read(item, np.zeros(1, int))
-        if shot.protocol:
-            visits = self._stream(material, shot.protocol, shot.seed)
-            if shot.visit >= len(visits):
+        """The frame as a source would give it; None where the data or the order are others."""
+        if not shot.protocol:
+            place = int(np.searchsorted(material.chosen, shot.item))
+            if place == len(material.chosen) or material.chosen[place] != shot.item:
                 return None
-            visit = visits[shot.visit]
-            if shot.place >= len(visit.items) or visit.items[shot.place] != shot.item:
-                return None  # another order than the one that was run
-            if visit.severity:
-                name = visit.corruptions[visit.choice[shot.place]]
-                scale = reading.std(axis=(0, 2)) if material.data.kind == "sensor" else None
-                reading = corrupt(
-                    reading, name, visit.severity, material.seed, first=item, scale=scale
-                )
-        found: Array = reading[0]
+            return self._shown(material, place, "none", 0)
+        visits = self._stream(material, shot.protocol, shot.seed)
+        if shot.visit >= len(visits) or shot.place >= len(visits[shot.visit].items):
+            return None
+        visit = visits[shot.visit]
+        place = int(visit.items[shot.place])
+        if place >= len(material.chosen) or material.chosen[place] != shot.item:
+            return None
+        change = visit.corruptions[visit.choice[shot.place]] if visit.corruptions else "none"
+        return self._shown(material, place, change, visit.severity)
+
+    def _shown(self, material: Material, place: int, change: str, severity: int) -> Array:
+        found: Array = material.shown(np.array([place]), change, severity)[0]
         return found
 
     def _stream(self, material: Material, protocol: str, seed: int) -> list[Visit]:
@@ -105,6 +106,7 @@ class Thumbnails:
                 self._about["severity"],
                 len(material.labels),
                 seed,
+                self._about["brief"],
             )
             self._visits[protocol, seed] = list(build(protocol).visits(setting))
         return self._visits[protocol, seed]

@@ -24,10 +24,11 @@ class Visit:
     """A stretch of a stream with one row in the results.
 
     Attributes:
-        items: ``(n,)`` items of the data, in order.
-        corruptions: what happens to them, empty for nothing.
+        items: ``(n,)`` items of the data, in order. Beyond their count follow the same items cut up,
+            which show none of the classes: they have no label, and count in no error.
+        corruptions: what happens to them, empty for nothing; ``18:00`` for the light of that hour.
         choice: ``(n,)`` which of these each frame has.
-        severity: 1 to 5; 0 where nothing happens.
+        severity: 1 to 5; 0 where nothing is corrupted.
         reset: whether the method begins at the source.
         name: of the row.
     """
@@ -50,6 +51,7 @@ class Setting:
         severity: largest severity.
         images: images a visit.
         seed: of everything that chance decides.
+        brief: a quick look is wanted: what shows the data many times over takes a part of it each time.
     """
 
     labels: Array
@@ -57,9 +59,10 @@ class Setting:
     severity: int
     images: int
     seed: int
+    brief: bool = False
 
     def items(self, number: int) -> Array:
-        """Items of visit ``number``: the first ``images`` of the data, in an order of its own."""
+        """Items of visit ``number``: all of them, in an order of its own."""
         return np.random.default_rng([self.seed, number]).permutation(self.images)
 
 

@@ -6,11 +6,14 @@ from collections.abc import Iterator
 
 from tta.evaluation.protocols import Setting, Visit, visit
 
+BRIEF = 8  # visits a corruption where a quick look is wanted
+
 
 class FewSamples:
     """``few_samples:64``: short visits, each from the source: so many frames, as often as the images last.
 
     What is measured is the gain within the first frames, as a user who has just moved a camera sees it.
+    In brief, there are at most eight visits a corruption.
     """
 
     resets = "before each visit"
@@ -25,6 +28,7 @@ class FewSamples:
         """See ``EvaluationProtocol``."""
         for k, corruption in enumerate(setting.corruptions):
             items = setting.items(k)
-            for turn in range(max(1, len(items) // self.frames)):
+            turns = max(1, len(items) // self.frames)
+            for turn in range(min(turns, BRIEF) if setting.brief else turns):
                 part = items[turn * self.frames : (turn + 1) * self.frames]
                 yield visit(part, corruption, setting.severity, True)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from tta.errors import TtaError
 from tta.evaluation.protocols import Setting, Visit, visit
 
 
@@ -19,9 +20,18 @@ class Gradual:
     resets = "never"
 
     def visits(self, setting: Setting) -> Iterator[Visit]:
-        """See ``EvaluationProtocol``."""
+        """See ``EvaluationProtocol``.
+
+        Raises:
+            TtaError: there are fewer images than steps of severity.
+        """
         up = list(range(1, setting.severity + 1))
         levels = up + up[-2::-1]
+        if setting.images < len(levels):
+            raise TtaError(
+                f"gradual shares out the images over {len(levels)} steps of severity, but there are "
+                f"{setting.images}: take more images, or a smaller --severity"
+            )
         for k, corruption in enumerate(setting.corruptions):
             parts = np.array_split(setting.items(k), len(levels))
             for j, (level, items) in enumerate(zip(levels, parts)):

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
+from tta.errors import TtaError
 from tta.evaluation.protocols import Setting, Visit, visit
 
 
 class Recurring:
     """``recurring:20``: so many rounds through all corruptions, never a reset.
+
+    In brief, a visit has 1/20 of the images: each image comes under each corruption once in all rounds.
 
     Hoang et al., "Persistent test-time adaptation in recurring testing scenarios", NeurIPS 2024, section 5.
     """
@@ -22,10 +27,21 @@ class Recurring:
             raise ValueError(rounds)
 
     def visits(self, setting: Setting) -> Iterator[Visit]:
-        """See ``EvaluationProtocol``."""
-        number = 0
-        for turn in range(1, self.rounds + 1):
-            for corruption in setting.corruptions:
-                name = f"{corruption}, round {turn}"
-                yield visit(setting.items(number), corruption, setting.severity, not number, name)
-                number += 1
+        """See ``EvaluationProtocol``.
+
+        Raises:
+            TtaError: in brief, there are fewer images than rounds.
+        """
+        kinds = setting.corruptions
+        if setting.brief and setting.images < self.rounds:
+            raise TtaError(
+                f"recurring:{self.rounds} shares out the images over its rounds, but there are "
+                f"{setting.images}: take fewer rounds, more images, or --tier full"
+            )
+        for turn in range(self.rounds):
+            for k, corruption in enumerate(kinds):
+                items = setting.items(k if setting.brief else turn * len(kinds) + k)
+                if setting.brief:
+                    items = np.array_split(items, self.rounds)[turn]
+                name = f"{corruption}, round {turn + 1}"
+                yield visit(items, corruption, setting.severity, turn == k == 0, name)
