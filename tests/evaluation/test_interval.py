@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tta.evaluation.interval import Interval, block_of, interval, pooled, student
+from tta.evaluation.interval import Interval, block_of, interval, pooled, student, within
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,25 @@ def test_sign():
         0,
         0,
     ]
+
+
+def test_short_stretches_together_by_hand():
+    parts = [np.repeat([0.0, 2.0], 3), np.repeat([10.0, 12.0, 14.0, 16.0], 3)]
+    found = within(parts, 3)  # deviations -1, 1 and -3, -1, 1, 3: s² = 22/4
+    half = 2.776 * np.sqrt(22 / 4 * ((6 / 18) ** 2 / 2 + (12 / 18) ** 2 / 4))
+    assert found.mean == 9
+    assert (found.low, found.high) == pytest.approx((9 - half, 9 + half), abs=3e-3 * half)
+    assert within(parts, 3, most=10.0).high == 10
+    assert within([np.arange(6.0)] * 3, 3).low is None  # three degrees of freedom
+    assert within([*parts, np.zeros(2)], 3).low is None  # no whole block in the last
+
+
+def test_the_interval_of_short_stretches_covers():
+    rng, runs, hits = np.random.default_rng(2), 400, 0
+    for _ in range(runs):
+        found = within([level + rng.standard_normal(60) for level in (-5, 0, 20, 1)], 20)
+        hits += found.low <= 4 <= found.high
+    assert 0.92 <= hits / runs <= 0.98
 
 
 def test_pooling_ignores_what_differs_between_stretches():

@@ -123,6 +123,19 @@ def test_what_the_world_does_makes_nothing_unsure(tmp_path):
     assert (line.gain.high - line.gain.low) / 2 == pytest.approx(exact, rel=0.35)
 
 
+@pytest.mark.parametrize(("visits", "batch", "narrow"), [(10, 60, True), (40, 50, False)])
+def test_short_visits_share_their_variance(visits, batch, narrow, tmp_path):
+    """Three blocks a visit are enough together; one a visit leaves the whole stream as one stretch."""
+    rng = np.random.default_rng(1)
+    label, visit = np.zeros(2000, int), np.arange(2000) * visits // 2000
+    wrong = rng.random(2000) < np.where(visit < visits // 2, 0.9, 0.1)
+    cell(tmp_path, "tent", label, answers(label, wrong), label, visits=visits, batch=batch)
+    (line,) = lines(read(tmp_path))
+    exact = 1.96 * 100 * np.sqrt(0.9 * 0.1 / 2000)
+    half = (line.gain.high - line.gain.low) / 2
+    assert half == pytest.approx(exact, rel=0.4) if narrow else half > 5 * exact
+
+
 def test_answers_that_are_not_finite_are_wrong(tmp_path):
     label = np.zeros(20, int)
     adapted = np.where(np.arange(20) < 5, -1, label)

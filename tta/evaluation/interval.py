@@ -79,6 +79,33 @@ def pooled(parts: Sequence[tuple[Interval, int]]) -> Interval:
     return Interval(mean, mean - half, mean + half)
 
 
+def within(stretches: Sequence[Array], block: int, most: float = float("inf")) -> Interval:
+    """The mean over stretches too short for intervals of their own, whose blocks vary alike.
+
+    Means of blocks of ``block`` values, less their stretch's mean, give one variance s² for all with
+    ν = Σ (nₛ - 1) degrees of freedom; the half width is t(ν)·√Σ (wₛ²·s²/nₛ), wₛ the stretch's share of the
+    values (a stratified mean: Cochran, "Sampling techniques", 1977, section 5.4, with a common variance).
+    None below four degrees of freedom, or where a stretch has no whole block.
+
+    >>> within([np.array([0.0, 1.0] * 4), np.array([5.0, 6.0] * 4)], 2)
+    Interval(mean=3.0, low=3.0, high=3.0)
+    """
+    parts = [np.asarray(values, np.float64) for values in stretches]
+    total = sum(len(values) for values in parts)
+    mean = float(np.concatenate(parts).mean())
+    counts = [len(values) // max(1, block) for values in parts]
+    degrees = sum(counts) - len(counts)
+    if degrees < FEWEST - 1 or 0 in counts:
+        return Interval(mean, None, None)
+    squares, spread = 0.0, 0.0
+    for values, count in zip(parts, counts):
+        means = values[: count * block].reshape(count, block).mean(1)
+        squares += float(((means - means.mean()) ** 2).sum())
+        spread += (len(values) / total) ** 2 / count
+    half = student(degrees) * (squares / degrees * spread) ** 0.5
+    return Interval(mean, max(-most, mean - half), min(most, mean + half))
+
+
 def block_of(n: int, batch: int) -> int:
     """Block length for a stretch of n values: a twentieth of it, and no less than an adaptation batch."""
     return max(1, batch, n // BLOCKS)
@@ -98,4 +125,4 @@ def student(degrees: int) -> float:
     )
 
 
-__all__ = ["Interval", "block_of", "interval", "pooled", "student"]
+__all__ = ["Interval", "block_of", "interval", "pooled", "student", "within"]

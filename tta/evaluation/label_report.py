@@ -163,7 +163,12 @@ def labels_text(groups: Sequence[Group], audit: Audited, shown: int) -> str:
             "|---|---|---|---|---|---|---|",
         ]
     for x in found:
-        when = "never" if x.flips is None else f"{100 * x.flips:.1f} % wrong labels"
+        tied = x.kept_errors[0] == x.kept_errors[1]
+        when = (
+            ("tied" if tied else "never")
+            if x.flips is None
+            else f"{100 * x.flips:.1f} % wrong labels"
+        )
         if x.flips is not None and x.flips <= noise:
             when += " (fewer than estimated here: the order is open)"
         text.append(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tta.evaluation.interval import FEWEST, Interval, block_of, interval, pooled
+from tta.evaluation.interval import FEWEST, Interval, block_of, interval, pooled, within
 from tta.evaluation.paired import difference, holm, mcnemar_by_unit
 from tta.evaluation.reliability import calibration_error
 from tta.evaluation.results import Group
@@ -136,6 +136,8 @@ def _span(group: Group, clips: Array | None, before: Array, after: Array) -> tup
         each = [(interval(g, block_of(len(g), group.batch), 100.0), len(g)) for g in parts]
         found = pooled(each)
         if found.low is None:  # visits too short to have one of their own
+            found = within(parts, block_of(min(map(len, parts)), group.batch), 100.0)
+        if found.low is None:
             found = interval(gains, block_of(len(gains), group.batch), 100.0)
         return found, "blocks"
     over = "images" if clips is None else "clips"
