@@ -271,6 +271,8 @@ class TorchOperators:
             "Pow": torch.pow,
             "Sigmoid": torch.sigmoid,
             "Relu": torch.relu,
+            "Softplus": torch.nn.functional.softplus,
+            "Min": torch.minimum,
             "Identity": lambda x: x,
         }
         if op_type in plain:
