@@ -19,7 +19,6 @@ import torch
 from safetensors.numpy import save_file
 
 import tta
-from tta import registry
 from tta.bundle import Bundle, write_manifest
 from tta.errors import BundleError, ExportError
 from tta.export import calibrate
@@ -30,6 +29,7 @@ from tta.export.drift_calibration import DriftOptions, calibrate_drift
 from tta.export.infer_graph import infer_graph
 from tta.export.kind_calibration import calibrate_kinds
 from tta.export.lift import Lifted, lift, zero_gradient
+from tta.export.objectives import objective
 from tta.export.operators import dims
 from tta.export.optimize.auto_layers import Candidate, weigh
 from tta.export.profile_graphs import DEFAULT, check_profiles, checked, profile_graphs
@@ -105,7 +105,8 @@ def to_bundle(
             longer exact.
         recompute: whether the way back computes every second norm's input again: slower, and less memory.
         objectives: step graphs to build: those that the adapters of these names ask for.
-        task: ``classify``, ``regress`` or ``embed``; entropy objectives need ``classify``.
+        task: ``classify``, ``regress`` or ``embed``; objectives of class scores need ``classify``, and other
+            bundles go without.
         name: model name; default the class name.
         input_name: name of the input in the graphs.
         output_names: names of the outputs; default ``logits``, ``output_1``, ...
@@ -127,7 +128,12 @@ def to_bundle(
             raise ExportError(f"{target} is no bundle folder, so it stays: choose another name")
     if task not in TASKS:
         raise ExportError(f"task is one of {', '.join(TASKS)}, but is {task!r}")
-    functions = {f"step/{o}": _objective(o) for o in objectives} if task == "classify" else {}
+    wanted = {o: objective(o) for o in objectives}
+    functions = {
+        f"step/{o}": (found.function, found.hebbian)
+        for o, found in wanted.items()
+        if task == "classify" or found.any_task
+    }
     model = copy.deepcopy(model).eval()  # the caller's own stays in the mode that it is in
     traced = trace(model, example, input_name)
     try:
@@ -146,7 +152,7 @@ def to_bundle(
     if layers == "auto":
         if task != "classify":
             raise ExportError("layers 'auto' times the entropy step, so it needs task 'classify'")
-        weighed = weigh(clean, data, _objective("entropy")[0])
+        weighed = weigh(clean, data, objective("entropy").function)
         layers = weighed[0].layers
     lifted = lift(clean, hebbian, output_names, layers)
     _check_classes(lifted, task, labels)
@@ -155,11 +161,11 @@ def to_bundle(
     ep = checked(DEFAULT if ep is None else ep)
     graphs = {"infer": infer_graph(lifted), "batch": batch_graph(lifted)}
     graphs |= profile_graphs(lifted, ep)
-    for graph, (objective, with_change) in functions.items():
+    for graph, (function, with_change) in functions.items():
         graphs[graph] = step_graph(
             lifted,
             graph.removeprefix("step/"),
-            objective,
+            function,
             with_change,
             constant_statistics,
             recompute,
@@ -209,18 +215,6 @@ def to_bundle(
     return Exported(Bundle(target), checks, costs, weighed)
 
 
-def _objective(name: str) -> tuple[Callable[..., Any], bool]:
-    """Objective of the graph ``step/<name>`` and whether it holds the Hebbian change.
-
-    It is the ``objective`` of the adapter that needs that graph.
-    """
-    for adapter in registry.names("tta.adapters"):
-        found = registry.load("tta.adapters", adapter)
-        if f"step/{name}" in found.needs and hasattr(found, "objective"):
-            return found.objective, bool(getattr(found, "hebbian", False))
-    raise ExportError(f"no adapter needs the objective {name!r}, so nothing says what it is")
-
-
 def _seal(folder: Path, manifest: Manifest) -> Path:
     write_manifest(folder, manifest)
     return folder / "manifest.json"
@@ -240,6 +234,8 @@ def _calibrated(
     limits: dict[str, float] = {}
     if given:
         found |= calibrate.statistics(bundle, session, data)
+        if "step/pseudo_label" in manifest.provides:
+            found |= calibrate.fisher(bundle, session, data)
         limits = calibrate.thresholds(bundle, session, data, found)
         found |= calibrate_drift(bundle, session, data, found, targets, drift)
         if drift is not None and drift.kinds:

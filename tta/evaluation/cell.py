@@ -26,7 +26,7 @@ from tta.evaluation.reliability import calibration_error
 from tta.protocols import Run
 from tta.records import Array, Frame, State
 from tta.runtime.datasets import Dataset, open_dataset
-from tta.runtime.method import check_coupling, check_needs, fewest, make_adapter
+from tta.runtime.method import check_coupling, check_needs, fewest, make_adapter, source_state
 from tta.runtime.preprocess import build as preprocessing
 from tta.runtime.session import AdaptSession, InferSession
 
@@ -189,10 +189,10 @@ def evaluate(
         asked.load(visits[0])
     rows: list[dict[str, Any]] = []
     parts: list[dict[str, Array]] = []
-    state = method.init(bundle.manifest, bundle.source_slots)
+    state = source_state(method, bundle)
     for number, each in enumerate(visits):
         if each.reset:
-            state = method.init(bundle.manifest, bundle.source_slots)
+            state = source_state(method, bundle)
         spent_s, found = 0.0, []
         for start in range(0, len(each.items), batch):
             state, images, took_s = asked.answer(state, each, start)
@@ -228,9 +228,8 @@ class _Asked:
     def load(self, each: Visit) -> None:
         """Have the method load its graphs, by a step on the first batch of which nothing is kept."""
         x, _ = _met(self.material, each, 0, self.batch)
-        bundle = self.material.bundle
         if len(x) >= self.least:
-            self.method.adapt(self.method.init(bundle.manifest, bundle.source_slots), x, self.run)
+            self.method.adapt(source_state(self.method, self.material.bundle), x, self.run)
 
     def answer(
         self, state: State, each: Visit, start: int
