@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tests.runtime.conftest import Method, frames, with_slot
+from tests.runtime.conftest import Method, frames, full_model, serves, with_slot
 from tta import registry
 from tta.errors import BundleError, NotFoundError, StateError, TtaError
 from tta.records import frozen
@@ -17,6 +17,14 @@ ADAPTERS = [name for name in registry.names("tta.adapters") if name != "none"]
 STILL = ("lame",)  # the state never moves
 MOVING = [name for name in ADAPTERS if name not in STILL]
 B = 16
+
+
+@pytest.fixture
+def model(model, request):
+    """The demo's model, with more graphs where the test's adapter needs them."""
+    params = request.node.callspec.params if hasattr(request.node, "callspec") else {}
+    adapter = params.get("adapter", "none")
+    return model if serves(model.bundle, adapter) else full_model()
 
 
 @pytest.fixture
