@@ -28,8 +28,9 @@ from tta.export.coupling import batch_coupled
 from tta.export.drift_calibration import DriftOptions, calibrate_drift
 from tta.export.infer_graph import infer_graph
 from tta.export.kind_calibration import calibrate_kinds
+from tta.export.layer_outputs import source_outputs
 from tta.export.lift import Lifted, lift, zero_gradient
-from tta.export.objectives import objective
+from tta.export.objectives import objective, takes_layers
 from tta.export.operators import dims
 from tta.export.optimize.auto_layers import Candidate, weigh
 from tta.export.profile_graphs import DEFAULT, check_profiles, checked, profile_graphs
@@ -161,6 +162,9 @@ def to_bundle(
     ep = checked(DEFAULT if ep is None else ep)
     graphs = {"infer": infer_graph(lifted), "batch": batch_graph(lifted)}
     graphs |= profile_graphs(lifted, ep)
+    sources = None
+    if any(takes_layers(function) for function, _ in functions.values()):
+        sources = source_outputs(lifted, _checked(lifted, data), samples is not None)
     for graph, (function, with_change) in functions.items():
         graphs[graph] = step_graph(
             lifted,
@@ -169,13 +173,14 @@ def to_bundle(
             with_change,
             constant_statistics,
             recompute,
+            sources,
         )
 
     try:
         build(dict(preprocess or {"kind": "none"}), InputSpec(input_name, _batched(lifted)))
     except BundleError as error:
         raise ExportError(f"this preprocess would not run: {error}") from error
-    _check_samples(lifted, data)
+    _checked(lifted, data)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as scratch:
         folder = Path(scratch) / "bundle"
@@ -204,7 +209,7 @@ def to_bundle(
             provenance=_provenance(model, layers, constant_statistics),
         )
         draft = Bundle(_seal(folder, manifest).parent)
-        checks = verify(model, lifted, draft, data, functions, constant_statistics)
+        checks = verify(model, lifted, draft, data, functions, constant_statistics, sources)
         check_profiles(draft, data[:2])
         manifest = _calibrated(draft, manifest, data, samples is not None, targets, drift)
         _seal(folder, manifest)
@@ -308,12 +313,14 @@ def _check_classes(lifted: Lifted, task: str, labels: Sequence[str]) -> None:
         raise ExportError(f"{len(labels)} labels for the {shape[-1]} classes of {primary!r}")
 
 
-def _check_samples(lifted: Lifted, data: Array) -> None:
+def _checked(lifted: Lifted, data: Array) -> Array:
+    """The samples, if they fit the model."""
     want = _batched(lifted)[1:]
     if data.ndim != len(want) + 1 or any(w not in (None, g) for w, g in zip(want, data.shape[1:])):
         raise ExportError(f"samples must be (N, {', '.join(map(str, want))}), but are {data.shape}")
     if not len(data) or not np.isfinite(data).all():
         raise ExportError("samples must hold at least one frame, all of it finite")
+    return data
 
 
 def _provenance(model: torch.nn.Module, layers: Layers, constant: bool) -> dict[str, Any]:

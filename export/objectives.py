@@ -10,6 +10,19 @@ from tta import registry
 from tta.errors import ExportError
 
 
+class LayerStatistics(NamedTuple):
+    """What an objective sees of one norm layer: statistics ``(C,)`` of what it puts out, and the source's.
+
+    They are over frames and positions, before a modulator behind the layer; variances are biased. In a graph
+    they are values through which the gradient flows, but for the source's, which are constants.
+    """
+
+    mean: Any
+    var: Any
+    source_mean: Any
+    source_var: Any
+
+
 class Found(NamedTuple):
     """An adapter's ``objective``, whether its graph holds the Hebbian change, and whether any task has it."""
 

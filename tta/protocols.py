@@ -54,7 +54,11 @@ class Adapter(Protocol):
     More members are optional:
 
     - ``objective(op, outputs)``: the loss ``(N,)`` of the one step graph among the needs, written through
-      the operator namespace that export hands it;
+      the operator namespace that export hands it. One with a third parameter, ``layers``, also gets mean and
+      variance of what each norm layer puts out, beside the source's; a loss of the batch as a whole may be a
+      scalar;
+    - ``any_task = True`` says that the objective asks nothing of the outputs, so that bundles of every task
+      can have its graph;
     - ``hebbian = True`` asks export for the Hebbian change inside that graph;
     - ``couples = False`` says that no layer ever runs on the statistics of one batch alone, in a step or in
       what is committed, so that a batch may be as small as one frame in every model;

@@ -64,6 +64,7 @@ class Statistics(NamedTuple):
 class Layer(Protocol):
     """What a layer file's class offers; all methods are static.
 
+    A kind whose channels are not the second axis says so by ``channel``, the axis as an attribute.
     A kind whose layers share work adds ``Shared``, made once a graph from all its norms and handed to
     ``forward``, and ``origin``, a constant per channel that the graph subtracts from the layer's input,
     in the bias of a convolution before it where there is one.

@@ -74,7 +74,7 @@ def test_a_commit_serves_the_new_slots(model, drift, adapter):
     after = served(stream, drift(1))
     want = graph(model, drift(1), stream.current.slots)
     assert np.abs(after - want).max() <= 1e-3 * max(1, np.abs(want).max())
-    assert np.abs(after - before).max() > 0.1
+    assert np.abs(after - before).max() > 0.05  # one step of a slow method moves as little
     assert len(answers) == B and all(abs(a.probabilities.sum() - 1) < 1e-5 for a in answers)
     assert stream.counts.commits == 1 and stream.counts.rollbacks == 0
 
