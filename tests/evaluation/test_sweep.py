@@ -147,6 +147,7 @@ def test_the_table_says_where_it_hurts(tmp_path):
         (["--adapter", "tnet"], "no adapter named 'tnet'"),
         (["--protocol", "resett"], "resett"),
         (["--adapter", ","], "no adapter is named"),
+        (["--adapter", "tent,eata"], "export again with samples"),
         (["--batch", "x"], "whole numbers"),
         (["--tier", "huge"], "smoke or full"),
         (["--corruptions", "frog"], "frog"),

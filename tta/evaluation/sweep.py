@@ -28,7 +28,7 @@ from tta.evaluation.interval import Interval, block_of, interval
 from tta.evaluation.paired import difference
 from tta.evaluation.protocols import Setting, build
 from tta.runtime.extra import load_extra
-from tta.runtime.method import check_coupling, check_needs, make_adapter
+from tta.runtime.method import check_coupling, check_needs, make_adapter, source_state
 
 SMOKE = 2000  # images of the smoke tier
 DRAWS = 1000  # of an interval over images
@@ -96,6 +96,7 @@ def check(sweep: Sweep, out: Path) -> Material:
     for adapter, batch in product(sweep.adapters, sweep.batches):
         method = make_adapter(adapter)
         check_needs(method, bundle)
+        source_state(method, bundle)
         check_coupling(method, bundle, batch)
     chosen = corruption_names(sweep.corruptions)
     for name in chosen:
