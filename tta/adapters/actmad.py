@@ -29,10 +29,10 @@ class ActMad:
     are a channel's, which takes C numbers a layer in place of C·H·W, is defined for a single frame, and does
     not notice what moves within the picture (nor anything behind an InstanceNorm); and norm scales and biases
     learn. Layers are those that adapt. SGD at 1e-3 was not checked against the paper.
-    Cost: one forward and one backward a step, and some passes over every norm layer's output for its
-    statistics: 1.3 to 1.5 times Tent's step (ResNet-20 and MobileNetV2, batches of 1 and 8). Outputs are those before the update. Works at batch 1, where it follows single frames. It is
-    slow: on the demo's model under contrast 2 the error on 1,600 frames in batches of 16 is 55 % (frozen 76,
-    bn_stats 32), and 37 % with ``lr=0.01``.
+    Cost: one forward and one backward, with some passes over every norm layer's output: 1.3 to 1.5 times
+    Tent's step (ResNet-20 and MobileNetV2, batches of 1 and 8). Outputs are those before the update. Works at
+    batch 1, where it follows single frames. It is slow: on the demo's model under contrast 2 the error on
+    1,600 frames in batches of 16 is 55 % (frozen 76, bn_stats 32), and 37 % with ``lr=0.01``.
     """
 
     needs = frozenset({"step/actmad"})
