@@ -6,6 +6,7 @@ import numpy as np
 import onnx_ir as ir
 import onnxruntime as ort
 
+from tta.export.layers import settled
 from tta.export.lift import Lifted
 from tta.export.step_graph import answers_graph
 from tta.moments import blend
@@ -16,7 +17,7 @@ CHUNK = 64
 
 
 def source_outputs(lifted: Lifted, samples: Array, given: bool) -> dict[str, tuple[Array, Array]]:
-    """Mean and biased variance ``(C,)`` of every norm layer's output over frames and positions, by layer.
+    """Mean and biased variance ``(C,)`` of norm layers' outputs over frames and positions, by layer.
 
     Measured on source samples. Without them a layer that keeps running statistics knows its own,
 
@@ -29,6 +30,8 @@ def source_outputs(lifted: Lifted, samples: Array, given: bool) -> dict[str, tup
         samples: inputs ``(N, ...)``.
         given: whether they are source samples, and not the example.
     """
+    if all(settled(norm) for norm in lifted.norms.values()):
+        return {}
     data = ir.to_proto(answers_graph(lifted)).SerializeToString()
     session = ort.InferenceSession(data, options(), providers=["CPUExecutionProvider"])
     names, wanted = ([v.name for v in vs] for vs in (session.get_outputs(), session.get_inputs()))
@@ -37,9 +40,9 @@ def source_outputs(lifted: Lifted, samples: Array, given: bool) -> dict[str, tup
         x = np.asarray(samples[start : start + CHUNK], np.float32)
         known = {**lifted.values, "alpha": np.float32(0), str(lifted.input.name): x}
         out = dict(zip(names, session.run(names, {n: np.asarray(known[n]) for n in wanted})))
-        for norm in lifted.norms.values():
-            new = (out[f"mean.{norm.name}"], out[f"var.{norm.name}"])
-            found[norm.name] = blend(found.get(norm.name, new), new, len(x) / (start + len(x)))
+        for name in (n.removeprefix("mean.") for n in names if n.startswith("mean.")):
+            new = (out[f"mean.{name}"], out[f"var.{name}"])
+            found[name] = blend(found.get(name, new), new, len(x) / (start + len(x)))
     if not given:
         for norm in lifted.norms.values():
             if "mean" in norm.slots:

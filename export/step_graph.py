@@ -9,10 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 import onnx_ir as ir
 
-from tta.errors import NoGradientError
+from tta.errors import ExportError, NoGradientError
 from tta.export.forward import Forward, layer_kind
 from tta.export.gradient import blocked, reverse
-from tta.export.layers import Norm, Statistics, along, attribute, channel_axes, vector
+from tta.export.layers import Norm, Statistics, along, attribute, channel_axes, settled, vector
 from tta.export.layers.hebbian import Hebbian, HebbianModulation, Plasticity
 from tta.export.lift import Lifted, zero_gradient
 from tta.export.objectives import LayerStatistics, takes_layers
@@ -109,9 +109,14 @@ class _Statistics(Forward):
         return y
 
     def answered(self) -> dict[str, tuple[ir.Value, ir.Value]]:
-        """Mean and biased variance ``(C,)`` of what each norm puts out, recorded for the way back."""
+        """Mean and biased variance ``(C,)`` of what each norm puts out, recorded for the way back.
+
+        Layers of which these say nothing, see ``settled``, are left out.
+        """
         found, start = {}, len(self.op.nodes)
         for norm in self.lifted.norms.values():
+            if settled(norm):
+                continue
             y = self.answers[norm.name]
             axes = channel_axes(y, getattr(layer_kind(norm.kind), "channel", 1))
             mean = self.op.ReduceMean(y, axes, keepdims=1)
@@ -285,12 +290,16 @@ def _layers(
 ) -> tuple[dict[str, LayerStatistics]]:
     """The third argument of an objective."""
     constant = forward.op.constant
-    return (
-        {
-            layer: LayerStatistics(*pair, *(constant(np.float32(v)) for v in sources[layer]))
-            for layer, pair in forward.answered().items()
-        },
-    )
+    found = {
+        layer: LayerStatistics(*pair, *(constant(np.float32(v)) for v in sources[layer]))
+        for layer, pair in forward.answered().items()
+    }
+    if not found:
+        raise ExportError(
+            "an objective asks for the statistics of layers, but no norm that adapts has any that its input "
+            "decides (an InstanceNorm has none): leave that objective out"
+        )
+    return (found,)
 
 
 def _masked(op: Operators, silent: Mapping[str, ir.Value], alpha: ir.Value) -> dict[str, ir.Value]:

@@ -115,6 +115,14 @@ def channel_axes(x: ir.Value, channel: int) -> list[int]:
     return [k for k in range(n) if k != channel % n]
 
 
+def settled(norm: Norm) -> bool:
+    """Whether mean and variance of each channel that a layer puts out are as its slots say, for any input.
+
+    So it is where every sample's channels are normalized one by one.
+    """
+    return bool(norm.attributes.get("groups") == norm.slots["scale"].size)
+
+
 def moments(op: Operators, x: ir.Value, channel: int) -> tuple[Statistics, ir.Value]:
     """Statistics over all axes but the channel's, and x minus the mean.
 
@@ -168,5 +176,6 @@ __all__ = [
     "layer_name",
     "moments",
     "normalized_adjoint",
+    "settled",
     "vector",
 ]

@@ -10,6 +10,7 @@ from tests.adapters.test_against_torch import Optimizer, Recorded, close, stream
 from tests.autograd import HEBBIAN, Twin, misfit
 from tests.bundles import batches, bundle, model
 from tta.adapters.actmad import ActMad
+from tta.errors import ExportError
 from tta.export.assembly import to_bundle
 from tta.runtime.method import source_state
 from tta.runtime.session import AdaptSession
@@ -94,10 +95,7 @@ def exported(name, folder, **more):
 
 @pytest.mark.parametrize("name", KINDS)
 def test_layers_that_keep_no_statistics(name, tmp_path):
-    """They are measured on the samples; channels of LayerNorm and RMSNorm come last.
-
-    InstanceNorm is not among them: what it puts out has the statistics that its slots say, whatever comes in.
-    """
+    """They are measured on the samples; channels of LayerNorm and RMSNorm come last."""
     samples = batches(name, 64, seed=99)
     opened = exported(name, tmp_path, samples=samples)
     twin, run = Matching(name, samples), AdaptSession(opened).run
@@ -111,6 +109,12 @@ def test_layers_that_keep_no_statistics(name, tmp_path):
         assert abs(float(step.objective) - loss) <= 1e-4 * loss
         best = min(best, misfit(step.gradients, want.gradients)[0])
     assert best <= 1
+
+
+def test_a_model_of_instance_norms_is_refused(tmp_path):
+    """Their outputs have the statistics that the slots say, whatever comes in."""
+    with pytest.raises(ExportError, match="leave that objective out"):
+        exported("norms:instance", tmp_path)
 
 
 @pytest.mark.parametrize(("alpha", "n"), [(0.0, 1), (0.0, 6), (0.5, 6)])

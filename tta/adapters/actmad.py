@@ -27,8 +27,8 @@ class ActMad:
 
     Departures: there statistics are kept for each position of a feature map and all weights learn; here they
     are a channel's, which takes C numbers a layer in place of C·H·W, is defined for a single frame, and does
-    not notice what moves within the picture (nor anything behind an InstanceNorm); and norm scales and biases
-    learn. Layers are those that adapt. SGD at 1e-3 was not checked against the paper.
+    not notice what moves within the picture; and norm scales and biases learn. Layers are those that adapt,
+    without InstanceNorms, whose channels' statistics are fixed. SGD at 1e-3 was not checked.
     Cost: one forward and one backward, with some passes over every norm layer's output: 1.3 to 1.5 times
     Tent's step (ResNet-20 and MobileNetV2, batches of 1 and 8). Outputs are those before the update. Works at
     batch 1, where it follows single frames. It is slow: on the demo's model under contrast 2 the error on
