@@ -143,7 +143,11 @@ def test_weights_of_a_scalar_loss_are_their_mean():
 
 def test_the_distance_falls_on_a_shifted_stream():
     """Down to half of what it exceeds that of source batches by; it never is zero for so few frames."""
-    adapter, run, batch = ActMad(lr=0.01), Recorded(NAME), lambda k: batches(NAME, 16, k)
+    adapter, run, batch = (
+        ActMad(lr=0.01, optimizer="sgd"),
+        Recorded(NAME),
+        lambda k: batches(NAME, 16, k),
+    )
     state = source_state(adapter, bundle(NAME))
     for k in range(8):
         run("step/actmad", batch(k), state.slots, alpha=0.0)
