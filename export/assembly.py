@@ -19,7 +19,6 @@ import torch
 from safetensors.numpy import save_file
 
 import tta
-from tta import registry
 from tta.bundle import Bundle, write_manifest
 from tta.errors import BundleError, ExportError
 from tta.export import calibrate
@@ -29,7 +28,9 @@ from tta.export.coupling import batch_coupled
 from tta.export.drift_calibration import DriftOptions, calibrate_drift
 from tta.export.infer_graph import infer_graph
 from tta.export.kind_calibration import calibrate_kinds
+from tta.export.layer_outputs import source_outputs
 from tta.export.lift import Lifted, lift, zero_gradient
+from tta.export.objectives import objective, takes_layers
 from tta.export.operators import dims
 from tta.export.optimize.auto_layers import Candidate, weigh
 from tta.export.profile_graphs import DEFAULT, check_profiles, checked, profile_graphs
@@ -105,7 +106,8 @@ def to_bundle(
             longer exact.
         recompute: whether the way back computes every second norm's input again: slower, and less memory.
         objectives: step graphs to build: those that the adapters of these names ask for.
-        task: ``classify``, ``regress`` or ``embed``; entropy objectives need ``classify``.
+        task: ``classify``, ``regress`` or ``embed``; objectives of class scores need ``classify``, and other
+            bundles go without.
         name: model name; default the class name.
         input_name: name of the input in the graphs.
         output_names: names of the outputs; default ``logits``, ``output_1``, ...
@@ -127,7 +129,12 @@ def to_bundle(
             raise ExportError(f"{target} is no bundle folder, so it stays: choose another name")
     if task not in TASKS:
         raise ExportError(f"task is one of {', '.join(TASKS)}, but is {task!r}")
-    functions = {f"step/{o}": _objective(o) for o in objectives} if task == "classify" else {}
+    wanted = {o: objective(o) for o in objectives}
+    functions = {
+        f"step/{o}": (found.function, found.hebbian)
+        for o, found in wanted.items()
+        if task == "classify" or found.any_task
+    }
     model = copy.deepcopy(model).eval()  # the caller's own stays in the mode that it is in
     traced = trace(model, example, input_name)
     try:
@@ -146,7 +153,7 @@ def to_bundle(
     if layers == "auto":
         if task != "classify":
             raise ExportError("layers 'auto' times the entropy step, so it needs task 'classify'")
-        weighed = weigh(clean, data, _objective("entropy")[0])
+        weighed = weigh(clean, data, objective("entropy").function)
         layers = weighed[0].layers
     lifted = lift(clean, hebbian, output_names, layers)
     _check_classes(lifted, task, labels)
@@ -155,21 +162,25 @@ def to_bundle(
     ep = checked(DEFAULT if ep is None else ep)
     graphs = {"infer": infer_graph(lifted), "batch": batch_graph(lifted)}
     graphs |= profile_graphs(lifted, ep)
-    for graph, (objective, with_change) in functions.items():
+    sources = None
+    if any(takes_layers(function) for function, _ in functions.values()):
+        sources = source_outputs(lifted, _checked(lifted, data), samples is not None)
+    for graph, (function, with_change) in functions.items():
         graphs[graph] = step_graph(
             lifted,
             graph.removeprefix("step/"),
-            objective,
+            function,
             with_change,
             constant_statistics,
             recompute,
+            sources,
         )
 
     try:
         build(dict(preprocess or {"kind": "none"}), InputSpec(input_name, _batched(lifted)))
     except BundleError as error:
         raise ExportError(f"this preprocess would not run: {error}") from error
-    _check_samples(lifted, data)
+    _checked(lifted, data)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as scratch:
         folder = Path(scratch) / "bundle"
@@ -198,7 +209,7 @@ def to_bundle(
             provenance=_provenance(model, layers, constant_statistics),
         )
         draft = Bundle(_seal(folder, manifest).parent)
-        checks = verify(model, lifted, draft, data, functions, constant_statistics)
+        checks = verify(model, lifted, draft, data, functions, constant_statistics, sources)
         check_profiles(draft, data[:2])
         manifest = _calibrated(draft, manifest, data, samples is not None, targets, drift)
         _seal(folder, manifest)
@@ -207,18 +218,6 @@ def to_bundle(
             shutil.rmtree(target)
         folder.rename(target)
     return Exported(Bundle(target), checks, costs, weighed)
-
-
-def _objective(name: str) -> tuple[Callable[..., Any], bool]:
-    """Objective of the graph ``step/<name>`` and whether it holds the Hebbian change.
-
-    It is the ``objective`` of the adapter that needs that graph.
-    """
-    for adapter in registry.names("tta.adapters"):
-        found = registry.load("tta.adapters", adapter)
-        if f"step/{name}" in found.needs and hasattr(found, "objective"):
-            return found.objective, bool(getattr(found, "hebbian", False))
-    raise ExportError(f"no adapter needs the objective {name!r}, so nothing says what it is")
 
 
 def _seal(folder: Path, manifest: Manifest) -> Path:
@@ -240,6 +239,8 @@ def _calibrated(
     limits: dict[str, float] = {}
     if given:
         found |= calibrate.statistics(bundle, session, data)
+        if "step/pseudo_label" in manifest.provides:
+            found |= calibrate.fisher(bundle, session, data)
         limits = calibrate.thresholds(bundle, session, data, found)
         found |= calibrate_drift(bundle, session, data, found, targets, drift)
         if drift is not None and drift.kinds:
@@ -312,12 +313,14 @@ def _check_classes(lifted: Lifted, task: str, labels: Sequence[str]) -> None:
         raise ExportError(f"{len(labels)} labels for the {shape[-1]} classes of {primary!r}")
 
 
-def _check_samples(lifted: Lifted, data: Array) -> None:
+def _checked(lifted: Lifted, data: Array) -> Array:
+    """The samples, if they fit the model."""
     want = _batched(lifted)[1:]
     if data.ndim != len(want) + 1 or any(w not in (None, g) for w, g in zip(want, data.shape[1:])):
         raise ExportError(f"samples must be (N, {', '.join(map(str, want))}), but are {data.shape}")
     if not len(data) or not np.isfinite(data).all():
         raise ExportError("samples must hold at least one frame, all of it finite")
+    return data
 
 
 def _provenance(model: torch.nn.Module, layers: Layers, constant: bool) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What source samples tell at export: source statistics, feature moments, Hebbian temperatures."""
+"""What source samples tell at export: source statistics, features, Fisher information, temperatures."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ MARGIN = 1.5
 ONE_IN = 32  # batches: a share, for a largest value would grow with the number of samples
 SIGMAS = 5.0
 BISECTIONS = 16  # of seven decades: to 0.01 %
+FISHER_SAMPLES = 512  # each is a step on one frame
 WINNER = 0.7  # mean largest soft winner-take-all share that the temperature is set to
 
 
@@ -113,6 +114,22 @@ def temperatures(
         for layer in layers:
             (low if step.winner[layer] < target else high)[layer] = middle[layer]
     return {k: float(f"{np.sqrt(low[k] * high[k]):.4g}") for k in layers}
+
+
+def fisher(bundle: Bundle, session: AdaptSession, samples: Array) -> dict[str, Array]:
+    """Diagonal Fisher information of every slot that has a gradient, ``fisher.<slot>``.
+
+    ω = (1/Q)·Σ g², g the gradient of the cross-entropy of a sample's own pseudo-label, sample by sample
+    under the source's statistics; of the first ``FISHER_SAMPLES`` samples.
+    """
+    total: dict[str, Array] = {}
+    chosen = samples[:FISHER_SAMPLES]
+    for k in range(len(chosen)):
+        step = session.run("step/pseudo_label", chosen[k : k + 1], bundle.source_slots, alpha=0.0)
+        for name, gradient in step.gradients.items():
+            square = gradient.astype(np.float64) ** 2
+            total[name] = total[name] + square if name in total else square
+    return {f"fisher.{k}": (v / len(chosen)).astype(np.float32) for k, v in total.items()}
 
 
 def entropy_of(logits: Array) -> Array:

@@ -17,6 +17,7 @@ import torch.nn.functional as F  # noqa: N812  (torch's own convention)
 from torch import Tensor, nn
 
 from tta.export.lift import Lifted
+from tta.export.objectives import LayerStatistics, takes_layers
 from tta.export.step_graph import GRADIENT_ROLES
 from tta.records import Array
 
@@ -37,9 +38,20 @@ class AdaptiveNorm(nn.Module):
         self.norm, self.alpha = norm, alpha
         self.constant = False  # whether no gradient flows through the batch statistics
         self.batch_mean = self.batch_var = torch.zeros(0)
+        self.answer: tuple[Tensor, Tensor] = (torch.zeros(0), torch.zeros(0))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalize x ``(N, C, ...)``, or ``(N, ..., C)`` for LayerNorm and RMSNorm."""
+        """Normalize x ``(N, C, ...)``, or ``(N, ..., C)`` for LayerNorm and RMSNorm.
+
+        Mean and variance ``(C,)`` of the result are kept in ``answer``, for objectives that take layers.
+        """
+        y = self._normalized(x)
+        channel = x.ndim - 1 if isinstance(self.norm, nn.LayerNorm | nn.RMSNorm) else 1
+        others = [k for k in range(x.ndim) if k != channel]
+        self.answer = (y.mean(others), y.var(others, unbiased=False))
+        return y.clone()  # an activation in place would change what the variance was taken of
+
+    def _normalized(self, x: Tensor) -> Tensor:
         norm = self.norm
         channel = x.ndim - 1 if isinstance(norm, nn.LayerNorm | nn.RMSNorm) else 1
         others = [k for k in range(x.ndim) if k != channel]
@@ -219,10 +231,11 @@ def adaptive(model: nn.Module, lifted: Lifted) -> Adaptive:
 def oracle(
     reference: Adaptive,
     x: Array,
-    objective: Callable[[Any, Mapping[str, Any]], Any],
+    objective: Callable[..., Any],
     names: Sequence[str],
     alpha: float,
     rule: Rule | None = None,
+    sources: Mapping[str, tuple[Array, Array]] | None = None,
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """Outputs, and gradients of the mean objective by slot name, from torch.autograd.
 
@@ -233,6 +246,7 @@ def oracle(
         names: names of the model's outputs, in order.
         alpha: share of batch statistics.
         rule: the Hebbian change, none by default.
+        sources: what norm layers put out on source data, for an objective that takes layers.
     """
     for norm in reference.norms.values():
         norm.alpha = alpha
@@ -242,7 +256,13 @@ def oracle(
     dtype = next(iter(reference.slots.values())).dtype
     out = reference.model(torch.as_tensor(x, dtype=dtype))
     outputs = dict(zip(names, out if isinstance(out, tuple | list) else (out,)))
-    loss = objective(TorchOperators(), outputs).mean()
+    layers = {
+        layer: LayerStatistics(*reference.norms[layer].answer, *(torch.as_tensor(v) for v in pair))
+        for layer, pair in (sources or {}).items()
+        if layer in reference.norms
+    }
+    more = (layers,) if takes_layers(objective) else ()
+    loss = objective(TorchOperators(), outputs, *more).mean()
     gradients = torch.autograd.grad(loss, list(trained.values()), allow_unused=True)
     found = {
         k: (torch.zeros_like(v) if g is None else g).numpy()
@@ -271,6 +291,8 @@ class TorchOperators:
             "Pow": torch.pow,
             "Sigmoid": torch.sigmoid,
             "Relu": torch.relu,
+            "Softplus": torch.nn.functional.softplus,
+            "Min": torch.minimum,
             "Identity": lambda x: x,
         }
         if op_type in plain:

@@ -9,23 +9,29 @@ from typing import Any, Protocol
 import numpy as np
 import onnx_ir as ir
 
-from tta.errors import NoGradientError
+from tta.errors import ExportError, NoGradientError
 from tta.export.forward import Forward, layer_kind
 from tta.export.gradient import blocked, reverse
-from tta.export.layers import Norm, Statistics, along, attribute, vector
+from tta.export.layers import Norm, Statistics, along, attribute, channel_axes, settled, vector
 from tta.export.layers.hebbian import Hebbian, HebbianModulation, Plasticity
 from tta.export.lift import Lifted, zero_gradient
+from tta.export.objectives import LayerStatistics, takes_layers
 from tta.export.operators import Operators, dims
 from tta.export.optimize import fixed_norm, pointwise, unblocked
+from tta.records import Array
 
 GRADIENT_ROLES = ("scale", "bias", "modulation")
 
 
 class Objective(Protocol):
-    """Writes the loss of each frame ``(N,)`` from the outputs, through the operator namespace."""
+    """Writes the loss of each frame ``(N,)`` from the outputs, through the operator namespace.
 
-    def __call__(self, op: Any, outputs: Mapping[str, Any]) -> Any:
-        """The loss of each frame."""
+    One that has a third parameter, ``layers``, gets a ``LayerStatistics`` of each norm layer that adapts, by
+    name. A loss of the batch as a whole may be a scalar.
+    """
+
+    def __call__(self, op: Any, outputs: Mapping[str, Any], /, *layers: Any) -> Any:
+        """The loss of each frame, or of the batch."""
 
 
 @dataclass
@@ -35,6 +41,7 @@ class _Statistics(Forward):
     alpha: ir.Value | None = None
     slots: dict[str, ir.Value] = field(default_factory=dict)
     moments: dict[str, Statistics] = field(default_factory=dict)
+    answers: dict[str, ir.Value] = field(default_factory=dict)  # what each norm puts out
     shared: dict[str, Any] = field(default_factory=dict)  # by kind
     shifted: set[str] = field(default_factory=set)  # norms whose input is already shifted
     plasticity: Plasticity | None = None
@@ -78,6 +85,7 @@ class _Statistics(Forward):
         inputs = (self.env[x], self.env[kernel], slots, self._share(), self._shared(norm.kind))
         record, self.moments[norm.name] = pointwise.forward(self.op, node, norm, *inputs)
         self.tape.append(record)
+        self.answers[norm.name] = record.outputs[0]
         return record.outputs[0]
 
     def _norm(self, norm: Norm, x: ir.Value) -> ir.Value:
@@ -97,7 +105,26 @@ class _Statistics(Forward):
         self.moments[norm.name] = found
         self.tape.append(record)
         y: ir.Value = record.outputs[0]
+        self.answers[norm.name] = y
         return y
+
+    def answered(self) -> dict[str, tuple[ir.Value, ir.Value]]:
+        """Mean and biased variance ``(C,)`` of what each norm puts out, recorded for the way back.
+
+        Layers of which these say nothing, see ``settled``, are left out.
+        """
+        found, start = {}, len(self.op.nodes)
+        for norm in self.lifted.norms.values():
+            if settled(norm):
+                continue
+            y = self.answers[norm.name]
+            axes = channel_axes(y, getattr(layer_kind(norm.kind), "channel", 1))
+            mean = self.op.ReduceMean(y, axes, keepdims=1)
+            centred = self.op.Sub(y, mean)
+            var = self.op.ReduceMean(self.op.Mul(centred, centred), axes, keepdims=0)
+            found[norm.name] = (self.op.Squeeze(mean, axes), var)
+        self.record(start, "layer statistics")
+        return found
 
     def _shared(self, kind: str) -> Any:
         """What the layers of a kind compute in one piece, made when the first of them is met."""
@@ -188,6 +215,16 @@ def batch_graph(lifted: Lifted) -> ir.Model:
     return forward.op.model(forward.results(outputs), "batch")
 
 
+def answers_graph(lifted: Lifted) -> ir.Model:
+    """A graph of mean and variance of what each norm layer puts out, ``mean.<layer>``, ``var.<layer>``."""
+    forward = _Statistics(lifted)
+    forward.run()
+    named = {}
+    for layer, pair in forward.answered().items():
+        named[f"mean.{layer}"], named[f"var.{layer}"] = pair
+    return forward.op.model(named, "answers")
+
+
 def step_graph(
     lifted: Lifted,
     name: str,
@@ -195,10 +232,13 @@ def step_graph(
     hebbian: bool = False,
     constant_statistics: bool = False,
     recompute: bool = False,
+    sources: Mapping[str, tuple[Array, Array]] | None = None,
 ) -> ir.Model:
     """``step/<name>.onnx``: the batch graph with objective, gradients and Hebbian change.
 
-    The gradients are those of (1/N)·Σ w_i·ℓ_i with the sample weights w and the objective ℓ. With
+    The gradients are those of (1/N)·Σ w_i·ℓ_i with the sample weights w and the objective ℓ; of a scalar ℓ
+    they are those of ℓ times the mean weight. ``sources`` are mean and variance of what each norm layer puts
+    out on source data, for an objective that takes layers. With
     ``constant_statistics`` they take batch means and variances for constants, which leaves out a pass or two
     a layer and is no longer the gradient of the objective at α > 0. With ``recompute`` the way back computes
     every second norm's input again instead of keeping it, see ``export/optimize/recompute.py``.
@@ -214,8 +254,10 @@ def step_graph(
             *(op.input(n, np.float32, []) for n in ("eta", "anti", "max_norm"))
         )
     outputs = forward.run()
+    layered = takes_layers(objective)
+    layers = _layers(forward, sources or {}) if layered else ()
     start = len(op.nodes)
-    loss = objective(op, outputs)
+    loss = objective(op, outputs, *layers)
     forward.record(start, name)
     named = forward.results(outputs)
     named["objective"] = loss
@@ -225,19 +267,39 @@ def step_graph(
     trained = [s.name for s in lifted.slots if s.role in GRADIENT_ROLES]
     wanted = {n: forward.slots[n] for n in trained if n in forward.slots}
     weight = op.input("sample_weight", np.float32, ["N"])
-    seed = op.Div(weight, op.Cast(op.Size(weight), to=ir.DataType.FLOAT.value))
+    if loss.shape is not None and not dims(loss):
+        seed = op.ReduceMean(weight, [0], keepdims=0)
+    else:
+        seed = op.Div(weight, op.Cast(op.Size(weight), to=ir.DataType.FLOAT.value))
     try:
         gradients = reverse(op, forward.tape, {loss: seed}, wanted.values())
     except NoGradientError as error:
         raise NoGradientError(_still(lifted, forward, loss, wanted, str(error))) from error
     found = {n: gradients.get(value) for n, value in wanted.items()}
     given = {n: g for n, g in found.items() if g is not None}
-    if forward.alpha is not None and not constant_statistics:
+    if forward.alpha is not None and not constant_statistics and not layered:
         silent = {n: given[n] for n in zero_gradient(lifted) if n in given}
         given |= _masked(op, silent, forward.alpha)
     for slot, value in wanted.items():
         named[f"grad.{slot}"] = given[slot] if slot in given else op.Mul(value, 0.0)
     return op.model(named, f"step/{name}")
+
+
+def _layers(
+    forward: _Statistics, sources: Mapping[str, tuple[Array, Array]]
+) -> tuple[dict[str, LayerStatistics]]:
+    """The third argument of an objective."""
+    constant = forward.op.constant
+    found = {
+        layer: LayerStatistics(*pair, *(constant(np.float32(v)) for v in sources[layer]))
+        for layer, pair in forward.answered().items()
+    }
+    if not found:
+        raise ExportError(
+            "an objective asks for the statistics of layers, but no norm that adapts has any that its input "
+            "decides (an InstanceNorm has none): leave that objective out"
+        )
+    return (found,)
 
 
 def _masked(op: Operators, silent: Mapping[str, ir.Value], alpha: ir.Value) -> dict[str, ir.Value]:

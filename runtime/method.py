@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from tta.bundle import Bundle
 from tta.errors import BundleError, TtaError
 from tta.manifest import FEWEST_VALUES, fewest_frames
 from tta.protocols import Adapter
-from tta.records import State
+from tta.records import Array, State
 from tta.runtime.options import fit
 
 
@@ -44,6 +45,27 @@ def make_adapter(text: str) -> Adapter:
     if missing := [member for member in ("needs", "init", "adapt") if not hasattr(adapter, member)]:
         raise TtaError(f"{name!r} is no adapter: it has no {', '.join(missing)}")
     return adapter
+
+
+def source_state(
+    adapter: Any, bundle: Bundle, calibration: Mapping[str, Array] | None = None
+) -> State:
+    """The state that a method begins with, told what calibration left if it wants to know.
+
+    Args:
+        adapter: the method.
+        bundle: its bundle.
+        calibration: the bundle's calibration, where a caller has read it.
+
+    Raises:
+        TtaError: the bundle lacks what the method needs.
+    """
+    state: State = adapter.init(bundle.manifest, bundle.source_slots)
+    inform = getattr(adapter, "inform", None)
+    if not callable(inform):
+        return state
+    informed: State = inform(state, bundle.calibration() if calibration is None else calibration)
+    return informed
 
 
 def check_needs(adapter: Any, bundle: Bundle) -> None:

@@ -18,7 +18,14 @@ from tta.protocols import Adapter
 from tta.records import Array, Decision, Frame, Prediction, State, Step
 from tta.runtime.buffer import FrameBuffer
 from tta.runtime.memory import retire
-from tta.runtime.method import check_coupling, check_needs, fewest, make_adapter, unfit
+from tta.runtime.method import (
+    check_coupling,
+    check_needs,
+    fewest,
+    make_adapter,
+    source_state,
+    unfit,
+)
 from tta.runtime.model import Model
 from tta.runtime.outcome import Counts, Outcome
 from tta.runtime.preprocess import build
@@ -97,7 +104,7 @@ class Stream:
         self.pool = Pool()
         self.began_s = -math.inf  # stream time of the last round
         self.complaint = ""  # why the last skipped frame was skipped
-        self.origin: State = self.method.init(manifest, bundle.source_slots)
+        self.origin: State = source_state(self.method, bundle, self.model.calibration)
         self.restored = False  # whether the governor has yet to see the stream that a state is for
         self.current: State = self.origin
         if self.state is None:

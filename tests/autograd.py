@@ -8,7 +8,7 @@ Hebbian, and behind which one the modulator sits, is written by hand in ``HEBBIA
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -176,16 +176,20 @@ class Twin:
         alpha: float = 1.0,
         plastic: Plastic | None = None,
         weights: np.ndarray | None = None,
+        loss: Callable[[Tensor], Tensor] | None = None,
     ) -> Answer:
-        """Logits, gradients of the mean (weighted) entropy, moments and the Hebbian weight."""
+        """Logits, gradients of the mean (weighted) loss of the logits, moments and the Hebbian weight.
+
+        ``loss`` gives the loss of each frame ``(N,)`` from logits ``(N, K)``; it is the entropy by default.
+        """
         self.alpha, self.plastic = alpha, plastic or Plastic()
         self.moments, self.new = {}, {}
         logits = self.net(torch.tensor(batch, dtype=self.dtype))
-        entropy = torch.distributions.Categorical(logits=logits).entropy()
+        losses = (loss or _entropy)(logits)
         if weights is not None:
-            entropy = entropy * torch.tensor(weights, dtype=self.dtype)
+            losses = losses * torch.tensor(weights, dtype=self.dtype)
         leaves = self.leaves()
-        found = torch.autograd.grad(entropy.mean(), list(leaves.values()))
+        found = torch.autograd.grad(losses.mean(), list(leaves.values()))
         gradients = {name: g.numpy() for name, g in zip(leaves, found)}
         return Answer({"logits": logits.detach().numpy()}, gradients, self.moments, self.new)
 
@@ -232,6 +236,10 @@ class Twin:
         shape = [1] * z.ndim
         shape[1 if z.ndim != 2 else -1] = -1
         return z * self.gain.view(shape) + self.shift.view(shape)
+
+
+def _entropy(logits: Tensor) -> Tensor:
+    return torch.distributions.Categorical(logits=logits).entropy()
 
 
 def misfit(got: Mapping[str, np.ndarray], want: Mapping[str, np.ndarray]) -> tuple[float, str]:

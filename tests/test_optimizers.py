@@ -76,6 +76,24 @@ def test_slots_without_a_gradient_do_not_move():
     assert set(memory) == {"adam.step", "adam.m.a.bias", "adam.v.a.bias"}
 
 
+@pytest.mark.parametrize("case", CASES)
+def test_no_gradient_is_no_step(case):
+    """As in torch, where parameters without a gradient are skipped: the next step is as if nothing was."""
+    make, options = CASES[case]
+    slots, memory = drawn(), {}
+    theirs = {k: torch.nn.Parameter(torch.tensor(v)) for k, v in slots.items()}
+    optimizer = make(list(theirs.values()))
+    for step in range(1, 9):
+        found = {} if step in (3, 4, 6) else gradients(step)
+        for k, parameter in theirs.items():
+            parameter.grad = torch.tensor(found[k]) if found else None
+        optimizer.step()
+        values, more = descend(slots=slots, gradients=found, memory=memory, **options)
+        slots, memory = {**slots, **values}, {**memory, **more}
+        for k, parameter in theirs.items():
+            assert np.abs(slots[k] - parameter.detach().numpy()).max() <= 1e-6
+
+
 def test_memories_of_others_are_ignored():
     slots, found = drawn(), gradients(2)
     foreign = {"ema.count": np.array(3), "sgd.a.bias": np.full(1, 9, np.float32)}

@@ -36,7 +36,10 @@ def export_arguments(p: argparse.ArgumentParser) -> None:
         action="store_true",
         help="a step computes every second norm's input again: less memory, more time",
     )
-    p.add_argument("--objectives", help="step graphs to build (default entropy,nhl)")
+    p.add_argument(
+        "--objectives",
+        help="step graphs to build (default entropy,nhl); others: actmad, pseudo_label, slr, z_loss",
+    )
     p.add_argument(
         "--ep",
         help="how slots reach a provider: refold, inputs or affine; cpu:refold,tensorrt:affine",

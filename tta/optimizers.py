@@ -51,14 +51,18 @@ def descend(
         eps: denominator offset of ``adam``.
 
     Returns:
-        New values of the slots that have a gradient, and the new memory.
+        New values of the slots that have a gradient, and the new memory. Without any gradient there is no
+        step: nothing moves by momentum, and Adam does not count it.
 
     >>> import numpy as np
     >>> new, _ = descend("sgd", {"b": np.float32([1])}, {"b": np.float32([2])}, {}, lr=0.25)
     >>> float(new["b"][0])
     0.5
     """
-    if check_kind(kind) == "sgd":
+    check_kind(kind)
+    if not gradients:
+        return {}, {}
+    if kind == "sgd":
         return _sgd(slots, gradients, memory, lr, momentum)
     return _adam(slots, gradients, memory, lr, betas, eps)
 

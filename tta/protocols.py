@@ -51,12 +51,21 @@ class Adapter(Protocol):
     """A test-time adaptation method.
 
     ``needs`` names the graphs that it runs; checked against the bundle before the first frame.
-    Four more members are optional: ``objective(op, outputs)``, the loss ``(N,)`` of the step graph
-    written through the operator namespace that export hands it; ``hebbian = True``, which asks
-    export for the Hebbian change inside that graph; ``couples = False``, which says that no layer
-    ever runs on the statistics of one batch alone, in a step or in what is committed, so that a batch
-    may be as small as one frame in every model; and ``observe(state, step) -> State``, the state after
-    frames whose moments are the step's, for methods that learn from statistics alone.
+    More members are optional:
+
+    - ``objective(op, outputs)``: the loss ``(N,)`` of the one step graph among the needs, written through
+      the operator namespace that export hands it. One with a third parameter, ``layers``, also gets mean and
+      variance of what each norm layer puts out, beside the source's; a loss of the batch as a whole may be a
+      scalar;
+    - ``any_task = True`` says that the objective asks nothing of the outputs, so that bundles of every task
+      can have its graph;
+    - ``hebbian = True`` asks export for the Hebbian change inside that graph;
+    - ``couples = False`` says that no layer ever runs on the statistics of one batch alone, in a step or in
+      what is committed, so that a batch may be as small as one frame in every model;
+    - ``observe(state, step) -> State``: the state after frames whose moments are the step's, for methods
+      that learn from statistics alone;
+    - ``inform(state, calibration) -> State``: the source state from ``init`` with what the method wants of
+      the bundle's calibration in its memory. It refuses a bundle that lacks it, before the first frame.
     """
 
     needs: frozenset[str]

@@ -86,7 +86,7 @@ class Step:
     Attributes:
         outputs: task outputs and ``features`` by name, computed before any update.
         moments: batch statistics by layer.
-        objective: loss of each frame, ``(N,)``; empty where the graph has no objective.
+        objective: loss of each frame, ``(N,)``, or of the batch, a scalar; empty where the graph has none.
         gradients: d(mean weighted loss)/d(slot) by slot name.
         new: new values of Hebbian weights by slot name; the outputs were computed with them.
         winner: mean largest soft winner-take-all share by Hebbian layer, in 1/K..1.

@@ -64,6 +64,7 @@ class Statistics(NamedTuple):
 class Layer(Protocol):
     """What a layer file's class offers; all methods are static.
 
+    A kind whose channels are not the second axis says so by ``channel``, the axis as an attribute.
     A kind whose layers share work adds ``Shared``, made once a graph from all its norms and handed to
     ``forward``, and ``origin``, a constant per channel that the graph subtracts from the layer's input,
     in the bias of a convolution before it where there is one.
@@ -112,6 +113,14 @@ def channel_axes(x: ir.Value, channel: int) -> list[int]:
     """All axes but the channel's."""
     n = rank(x)
     return [k for k in range(n) if k != channel % n]
+
+
+def settled(norm: Norm) -> bool:
+    """Whether mean and variance of each channel that a layer puts out are as its slots say, for any input.
+
+    So it is where every sample's channels are normalized one by one.
+    """
+    return bool(norm.attributes.get("groups") == norm.slots["scale"].size)
 
 
 def moments(op: Operators, x: ir.Value, channel: int) -> tuple[Statistics, ir.Value]:
@@ -167,5 +176,6 @@ __all__ = [
     "layer_name",
     "moments",
     "normalized_adjoint",
+    "settled",
     "vector",
 ]

@@ -29,6 +29,7 @@ class LayerNorm:
     """
 
     kind = "layer_norm"
+    channel = -1
 
     @staticmethod
     def match(node: ir.Node) -> Norm | None:

@@ -28,6 +28,7 @@ class RmsNorm:
     """
 
     kind = "rms_norm"
+    channel = -1
 
     @staticmethod
     def match(node: ir.Node) -> Norm | None:

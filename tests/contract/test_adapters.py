@@ -10,6 +10,7 @@ from tests.bundles import batches, bundle, session
 from tta import registry
 from tta.errors import FrameError
 from tta.records import State, content_hash
+from tta.runtime.method import source_state
 
 NAMES = registry.names("tta.adapters")
 MODELS = ("fashion:factory", "sensor_cnn:factory")  # BatchNorm2d on images, BatchNorm1d on windows
@@ -21,7 +22,7 @@ def own(name):
 
 
 def sourced(adapter, model):
-    return adapter.init(bundle(model).manifest, bundle(model).source_slots)
+    return source_state(adapter, bundle(model))
 
 
 def feed(model, n=8, seed=0):

@@ -133,6 +133,7 @@ def test_jobs_and_a_dask_cluster_give_the_same(tmp_path):
         (["--adapter", "tnet"], "no adapter named 'tnet'"),
         (["--protocol", "resett"], "resett"),
         (["--adapter", ","], "no adapter is named"),
+        (["--adapter", "tent,eata"], "export again with samples"),
         (["--batch", "x"], "whole numbers"),
         (["--tier", "huge"], "smoke or full"),
         (["--corruptions", "frog"], "frog"),

@@ -1,11 +1,17 @@
 """The demo's model and its images, clean and drifted: what a user's first stream looks like."""
 
 import dataclasses
+import functools
+import tempfile
 from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.bundles import batches, objectives
+from tests.bundles import model as source_model
+from tta import registry
 from tta.bundle import Bundle
 from tta.corruptions import corrupt
 from tta.records import Frame, State
@@ -21,6 +27,37 @@ def bundle():
 @pytest.fixture(scope="session")
 def model(bundle):
     return Model(bundle)
+
+
+_FOLDER = tempfile.TemporaryDirectory(prefix="tta-tests-")
+
+
+@functools.cache
+def full_bundle():
+    """The demo's model with the graphs and the calibration of every adapter."""
+    from tta.export.assembly import to_bundle
+
+    net, example = source_model("fashion:factory")
+    spec = Bundle(files("tta.demo") / "fashion.tta").manifest.preprocess
+    samples = batches("fashion:factory", 128, seed=99)
+    out = Path(_FOLDER.name) / "full.tta"
+    made = to_bundle(net, example, out, samples=samples, preprocess=spec, objectives=objectives())
+    return made.bundle
+
+
+@functools.cache
+def full_model():
+    """The sessions of that bundle."""
+    return Model(full_bundle())
+
+
+def serves(bundle, adapter):
+    """Whether a bundle has what an adapter of ours needs; one that is informed needs a full one."""
+    name = adapter.partition("?")[0] if isinstance(adapter, str) else ""
+    if name not in registry.names("tta.adapters"):
+        return True
+    found = registry.load("tta.adapters", name)
+    return found.needs <= set(bundle.manifest.provides) and not hasattr(found, "inform")
 
 
 @pytest.fixture(scope="session")

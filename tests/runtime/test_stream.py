@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tests.runtime.conftest import Method, frames, with_slot
+from tests.runtime.conftest import Method, frames, full_model, serves, with_slot
 from tta import registry
 from tta.errors import BundleError, NotFoundError, StateError, TtaError
 from tta.records import frozen
@@ -17,6 +17,14 @@ ADAPTERS = [name for name in registry.names("tta.adapters") if name != "none"]
 STILL = ("lame",)  # the state never moves
 MOVING = [name for name in ADAPTERS if name not in STILL]
 B = 16
+
+
+@pytest.fixture
+def model(model, request):
+    """The demo's model, with more graphs where the test's adapter needs them."""
+    params = request.node.callspec.params if hasattr(request.node, "callspec") else {}
+    adapter = params.get("adapter", "none")
+    return model if serves(model.bundle, adapter) else full_model()
 
 
 @pytest.fixture
@@ -66,7 +74,7 @@ def test_a_commit_serves_the_new_slots(model, drift, adapter):
     after = served(stream, drift(1))
     want = graph(model, drift(1), stream.current.slots)
     assert np.abs(after - want).max() <= 1e-3 * max(1, np.abs(want).max())
-    assert np.abs(after - before).max() > 0.1
+    assert np.abs(after - before).max() > 0.05  # one step of a slow method moves as little
     assert len(answers) == B and all(abs(a.probabilities.sum() - 1) < 1e-5 for a in answers)
     assert stream.counts.commits == 1 and stream.counts.rollbacks == 0
 

@@ -30,7 +30,8 @@ class Eta(Tent):
     against forgetting). ``d`` is 0.05 there for ImageNet; doebler's benchmark takes 0.4 for CIFAR-10.
 
     Cost: one forward to choose, and Tent's step where a frame is chosen at all; a batch without one costs
-    the forward alone. Outputs are those before the update. Needs batches, as Tent does.
+    the forward alone, and the optimizer does not count it. Outputs are those before the update. Needs
+    batches, as Tent does.
     """
 
     needs = frozenset({"batch", "step/entropy"})

@@ -28,7 +28,8 @@ class Sar(Tent):
     average (0.9) of that second mean below ``least`` says that the model has collapsed: everything then
     returns to the source. Niu et al., "Towards stable test-time adaptation in dynamic wild world", ICLR
     2023, eqs. 2 to 6 and algorithm 1; ρ = 0.05, e0 = 0.2, E0 = 0.4·ln K as there. Layers whose name begins
-    with one of ``skip`` (joined by +) stay, as the paper leaves out the last ones.
+    with one of ``skip`` (joined by +) stay, as the paper leaves out the last ones. A batch without a chosen
+    frame takes no step, not even by momentum.
 
     Made for group and layer norms; under batch statistics it is as exposed to correlated streams as Tent.
     Cost: two forwards and two of Tent's steps, and a second copy of the slots.

@@ -23,7 +23,7 @@ from tta.governor import Mode
 from tta.protocols import Run
 from tta.records import Array, Frame, Result, State
 from tta.runtime.loop import adapt_and_serve, advance
-from tta.runtime.method import fewest, make_adapter
+from tta.runtime.method import fewest, make_adapter, source_state
 from tta.runtime.stream import Stream
 
 Serve = Literal["batch", "stream"]
@@ -74,8 +74,8 @@ class Direct:
 
     def begin(self) -> None:
         """Go back to the source and forget all."""
-        bundle = self._material.bundle
-        self._state: State = self._method.init(bundle.manifest, bundle.source_slots)
+        model = self._material.model
+        self._state: State = source_state(self._method, model.bundle, model.calibration)
 
     def load(self, readings: Array) -> None:
         """Have the method load its graphs, by a step of which nothing is kept."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tta.errors import NotFoundError, TtaError
 from tta.evaluation.cell import Material, corruption_names
 from tta.evaluation.protocols import Setting, build
-from tta.runtime.method import check_coupling, check_needs, make_adapter
+from tta.runtime.method import check_coupling, check_needs, make_adapter, source_state
 
 if TYPE_CHECKING:
     from tta.evaluation.sweep import Sweep
@@ -50,7 +50,7 @@ def unfit(sweep: Sweep, material: Material) -> Iterator[Unfit]:
         method: Any = make_adapter(adapter)
         try:
             check_needs(method, bundle)
-            method.init(bundle.manifest, bundle.source_slots)
+            source_state(method, bundle)
         except NotFoundError:
             raise
         except TtaError as error:
