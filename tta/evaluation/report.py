@@ -131,6 +131,8 @@ def _head(groups: Sequence[Group], found: Sequence[Line]) -> str:
         f"{len(found)} cells (method, protocol, batch), {hurt} of which are worse than the source model. "
         f"Bundle {str(row.get('bundle', '?'))[:12]}, data {str(row.get('data_hash', '?'))[:12]}"
     )
+    if "governor" in row:
+        said += f"; served {row['serve']}, governor {row['governor']}"
     return f"# {model} on {data}\n\n{said}{'; ' + ', '.join(machines) if machines else ''}.\n"
 
 

@@ -6,7 +6,7 @@ import json
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,9 @@ import numpy as np
 from tta.errors import TtaError
 from tta.records import Array
 
-KNOWN = (
-    "protocol",
-    "adapter",
-    "batch",
-    "seed",
-    "rows",
-)  # of a cell's file; the rest is its setting
+# of a cell's file; the rest is its setting
+KNOWN = ("protocol", "adapter", "batch", "seed", "rows")
+KEPT = 4  # groups whose arrays stay in memory: a whole matrix would not fit
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +29,7 @@ class Finished:
     images: Path
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Group:
     """A method under a protocol: the same cell under each seed.
 
@@ -63,22 +59,15 @@ class Group:
         """The rows of all cells."""
         return [row for cell in self.cells for row in cell.rows]
 
-    @cached_property
+    @property
     def images(self) -> Mapping[str, Array]:
         """Arrays over all labelled frames of all seeds in stream order, with ``seed`` and ``place``.
 
         ``place`` is that of a frame in its visit, those without a label counted.
         """
-        parts: list[dict[str, Array]] = []
-        for cell in self.cells:
-            arrays = _arrays(cell.images)
-            count, visit = len(arrays["label"]), arrays["visit"]
-            arrays["place"] = np.arange(count) - np.searchsorted(visit, visit)
-            arrays["seed"] = np.full(count, cell.seed)
-            known = arrays["label"] >= 0
-            parts.append({name: a[known] for name, a in arrays.items()})
-        shared = [name for name in parts[0] if all(name in part for part in parts)]
-        return {name: np.concatenate([part[name] for part in parts]) for name in shared}
+        stats = (cell.images.stat() for cell in self.cells)
+        written = tuple((stat.st_mtime_ns, stat.st_size) for stat in stats)
+        return _joined(tuple((cell.images, cell.seed) for cell in self.cells), written)
 
     def right(self, which: str = "pre") -> Array:
         """``(n,)`` bool: answered rightly by ``frozen``, ``pre`` or ``post``."""
@@ -101,6 +90,23 @@ class Group:
         return found
 
 
+@lru_cache(maxsize=KEPT)
+def _joined(
+    cells: tuple[tuple[Path, int], ...], written: tuple[tuple[int, int], ...]
+) -> Mapping[str, Array]:
+    """The arrays of cells one after another; ``written`` tells files from older ones of their name."""
+    parts: list[dict[str, Array]] = []
+    for path, seed in cells:
+        arrays = _arrays(path)
+        count, visit = len(arrays["label"]), arrays["visit"]
+        arrays["place"] = (np.arange(count) - np.searchsorted(visit, visit)).astype(np.int32)
+        arrays["seed"] = np.full(count, seed, np.int32)
+        known = arrays["label"] >= 0
+        parts.append({name: a[known] for name, a in arrays.items()})
+    shared = [name for name in parts[0] if all(name in part for part in parts)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in shared}
+
+
 def _arrays(path: Path) -> dict[str, Array]:
     """The arrays of a cell, all of one length; an answer that was not finite has no confidence."""
     try:
@@ -112,7 +118,8 @@ def _arrays(path: Path) -> dict[str, Array]:
         raise TtaError(f"{path} is damaged: run the same tta evaluate again") from error
     for name in ("frozen_confidence", "pre_confidence"):
         arrays[name] = np.nan_to_num(arrays[name]).clip(0, 1)
-    return {name: a for name, a in arrays.items() if a.shape[:1] == (count,)}
+    whole = {name: a for name, a in arrays.items() if a.shape[:1] == (count,)}
+    return {name: a.astype(np.int32) if a.dtype.kind == "i" else a for name, a in whole.items()}
 
 
 def read(folder: Path) -> list[Group]:
@@ -141,7 +148,7 @@ def read(folder: Path) -> list[Group]:
         raise TtaError(f"{folder} holds no results: name a folder that tta evaluate has written")
     order = sorted(found, key=lambda key: (key[0], key[1] != "none", *key[1:]))
     groups = [Group(*key, tuple(sorted(found[key], key=lambda c: c.seed))) for key in order]
-    if not (known := [group for group in groups if len(group.images["label"])]):
+    if not (known := [g for g in groups if any(row["images"] for row in g.rows)]):
         raise TtaError(
             f"no frame of the results in {folder} has a label: evaluate on labelled data"
         )
