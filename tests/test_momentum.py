@@ -79,8 +79,15 @@ def test_a_clock_that_stands_still_or_jumps_back_breaks_nothing(anchored):
 
 def test_pieces_are_short_beside_the_time_constant():
     rule = Momentum(tau_s=16.0)
-    assert [rule.pieces(Span(10, s)) for s in (0.0, 0.5, 1.0, 2.5, 99.0)] == [1, 1, 1, 3, 10]
-    assert rule.pieces(Span(10)) == Momentum(0.1).pieces(Span(10, 99.0)) == 1
+    cuts = [rule.cuts(Span(10, s)) for s in (-1.0, 0.0, 0.5, 1.0, 2.5, 99.0)]
+    assert cuts == [[], [], [], [], [3, 6], [1, 2, 3, 4, 5, 6, 7, 8, 9]]
+    assert rule.cuts(Span(10)) == Momentum(0.1).cuts(Span(10, 99.0)) == []
+
+
+def test_pieces_end_where_ghosts_do():
+    rule = Momentum(0.1, ghost=4)
+    assert rule.cuts(Span(10)) == [4, 8] and rule.cuts(Span(10), waiting=3) == [1, 5, 9]
+    assert rule.cuts(Span(4)) == rule.cuts(Span(1), waiting=3) == []
 
 
 @pytest.mark.parametrize(

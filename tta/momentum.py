@@ -65,11 +65,20 @@ class Momentum:
         """Whether each batch gets the same share, whatever it holds."""
         return not self.ghost and self.tau_s is None
 
-    def pieces(self, span: Span) -> int:
-        """How many pieces of at most τ/16 a batch is to be taken in, at most one a frame; 1 without time."""
-        if self.tau_s is None or not span.seconds:
-            return 1
-        return min(span.frames, max(1, math.ceil(PIECES * span.seconds / self.tau_s)))
+    def cuts(self, span: Span, waiting: int = 0) -> list[int]:
+        """Where a batch is to be cut into pieces: at the ends of ghosts, or so that none is longer than τ/16.
+
+        Args:
+            span: of the batch.
+            waiting: frames before it that belong to its first ghost.
+        """
+        n = span.frames
+        if self.ghost:
+            return list(range(self.ghost - waiting, n, self.ghost))
+        if self.tau_s is None or not span.seconds or span.seconds < 0:
+            return []
+        pieces = min(n, math.ceil(PIECES * span.seconds / self.tau_s))
+        return [n * k // pieces for k in range(1, pieces)]
 
     def weigh(
         self, memory: Mapping[str, Array], span: Span, anchored: bool

@@ -17,7 +17,7 @@ from tta.records import Array, Moments, Span, State, Step
 
 
 class BnStats:
-    """Prediction-time batch normalization in four forms.
+    """Prediction-time batch normalization in five forms.
 
     With source statistics s and those of the stream b, the model runs on (1-α)·s + α·b:
 
@@ -32,7 +32,10 @@ class BnStats:
       frame rate and the batch; ``tta.momentum.Momentum`` has the rule. They begin at s, and frames are
       measured under the state in force (alpha = 0), where each one's moments are its own and no other's.
       A batch is taken in pieces of at most τ/16, so that the state in force is of the same age at
-      any rate. Outputs are those of the state in force too, and a batch may be one frame.
+      any rate. Outputs are those of the state in force too, and a batch may be one frame;
+    - ``ghost`` given: the moving averages take one step of ``momentum`` for each so many frames of the
+      stream, however they were cut into batches: a batch is cut anew where a ghost ends, and what is left
+      waits in memory. Measured and begun as with ``tau_s``.
 
     Layers that have no mean and var slots (LayerNorm and the like) do not change.
     Cost: one forward of ``batch.onnx`` a step. Departure: the moving variance is that of the mixture, with
@@ -46,6 +49,7 @@ class BnStats:
         alpha: float | None = None,
         prior: float | None = None,
         momentum: float = 0.1,
+        ghost: int = 0,
         tau_s: float | None = None,
     ) -> None:
         if alpha is not None and prior is not None:
@@ -55,9 +59,11 @@ class BnStats:
         if prior is not None and prior < 0:
             raise TtaError(f"prior is a number of frames, but is {prior}")
         self.alpha, self.prior = alpha, prior
-        self.momentum = Momentum(momentum, tau_s=tau_s)
+        self.momentum = Momentum(momentum, ghost, tau_s)
         if prior is not None and not self.momentum.by_batch:
-            raise TtaError("prior counts the frames of one batch: with tau_s take alpha instead")
+            raise TtaError(
+                "prior counts the frames of one batch: with ghost or tau_s take alpha instead"
+            )
         # with a smaller share some of the source's variance is left
         self.couples = self.momentum.by_batch and self.share(1) == 1
 
@@ -78,12 +84,22 @@ class BnStats:
     def _in_pieces(self, state: State, batch: Array, run: Run) -> tuple[State, Mapping[str, Array]]:
         """One piece after the other, each under the state that those before it made."""
         span, after, outputs = getattr(run, "span", Span(len(batch))), state, []
-        for piece in np.array_split(batch, self.momentum.pieces(span)):
+        for piece in np.split(batch, self.momentum.cuts(span, waiting(state))):
             step = run("batch", piece, after.slots, alpha=0.0)
-            after = self.observe(after, step)
+            after = self._wait(after, step) if self.momentum.ghost else self.observe(after, step)
             outputs.append(step.outputs)
         joined = {name: np.concatenate([o[name] for o in outputs]) for name in outputs[0]}
         return replace(after, step=state.step + 1, parent=state.hash), joined
+
+    def _wait(self, state: State, step: Step) -> State:
+        """The state after a piece of a ghost: learned from once the ghost is whole."""
+        span = step.span or Span(1)
+        memory, moments = joined_ghost(state, step.moments, span.frames)
+        if memory["ghost.frames"] < self.momentum.ghost:
+            return state.child(memory=memory)
+        whole = Span(self.momentum.ghost)
+        after = self.observe(state, Step({}, moments, span=whole))
+        return after.child(memory={"ghost.frames": np.array(0, np.int64)})
 
     def observe(self, state: State, step: Step) -> State:
         """The state after a step whose moments are those of as many frames as it has outputs."""
@@ -138,3 +154,23 @@ def moving_averages(
         )
         memory[f"ema.{mean}"], memory[f"ema.{var}"] = merge(old, (batch.mean, batch.var), share)
     return memory
+
+
+def waiting(state: State) -> int:
+    """Frames of a ghost that is not whole yet."""
+    return int(state.memory.get("ghost.frames", np.int64(0)))
+
+
+def joined_ghost(
+    state: State, moments: Mapping[str, Moments], frames: int
+) -> tuple[dict[str, Array], dict[str, Moments]]:
+    """The ghost that waits in a state's memory with more frames in it: as memory, and as moments."""
+    have = waiting(state)
+    memory: dict[str, Array] = {"ghost.frames": np.array(have + frames, np.int64)}
+    joined = {}
+    for layer, new in moments.items():
+        mean, var = f"ghost.{layer}.mean", f"ghost.{layer}.var"
+        old = (state.memory[mean], state.memory[var]) if have else (new.mean, new.var)
+        memory[mean], memory[var] = mixture(old, (new.mean, new.var), frames / (have + frames))
+        joined[layer] = Moments(memory[mean], memory[var], new.n * (have + frames) / frames)
+    return memory, joined
