@@ -146,8 +146,12 @@ class Adapting:
 
     def step(self, batch: Any) -> None:
         """One step of the method, neither verified nor committed."""
+        from tta.records import Span
+        from tta.runtime.passage import Spanned
+
         stream = self.stream
-        state, _ = stream.method.adapt(stream.current, batch, stream.model.adapting.run)
+        run = Spanned(stream.model.adapting.run, Span(len(batch), seconds=1.0))
+        state, _ = stream.method.adapt(stream.current, batch, run)
         stream.current = state if state.step < 1000 else stream.origin
 
     def commit(self, k: int) -> None:

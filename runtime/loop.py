@@ -48,6 +48,7 @@ def advance(
     batch and answers with the step's own outputs, as published protocols do.
     """
     stream.counts.frames += 1
+    stream.passage.tick(frame.t_s)
     try:
         x = stream.preprocess(frame)
     except FrameError as error:

@@ -21,7 +21,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from tta.errors import TtaError
-from tta.records import Decision
+from tta.records import Decision, Span
+from tta.runtime.passage import Spanned
 from tta.runtime.stream import Stream
 
 LONGEST_S = 60.0  # a duty is kept only if a round comes about once in that time
@@ -139,7 +140,8 @@ def rehearse(stream: Stream, clock: Callable[[], float] = time.perf_counter) -> 
     spec = stream.model.bundle.manifest.input
     shape = [len(stream.buffer) or stream.buffer.size, *(d or 32 for d in spec.sample)]
     batch = np.random.default_rng(0).normal(size=shape).astype(spec.dtype)
-    run, slots = stream.model.adapting.run, stream.origin.slots
+    plain, slots = stream.model.adapting.run, stream.origin.slots
+    run = Spanned(plain, Span(len(batch), seconds=1.0))
     took = 0.0
     for _ in range(2):
         start = clock()

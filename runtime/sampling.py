@@ -15,7 +15,7 @@ from typing import Protocol
 
 import numpy as np
 
-from tta.records import Array, Moments, State, Step
+from tta.records import Array, Moments, Span, State, Step
 
 KEPT = 8  # sampled frames that the governor looks at before a commit
 
@@ -62,8 +62,9 @@ class Pool:
             at = end
         names = self._outputs[0]
         outputs = {name: np.concatenate([o[name] for o in self._outputs]) for name in names}
+        span = Span(self.frames)
         self.clear()
-        return Step(outputs, moments)
+        return Step(outputs, moments, span=span)
 
     def clear(self) -> None:
         """Forget all frames: they were measured under a state that is no longer in force."""

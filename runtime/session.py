@@ -19,7 +19,7 @@ import onnxruntime as ort
 
 from tta.bundle import Bundle
 from tta.errors import BundleError, FrameError, TtaError
-from tta.records import Array, Moments, Step
+from tta.records import Array, Moments, Span, Step
 from tta.runtime.provider import present, profile_of
 from tta.runtime.weights import mapped
 
@@ -198,7 +198,7 @@ class AdaptSession:
         for name in given:
             if name not in _INPUT_DEFAULTS and name != "sample_weight":
                 raise TtaError(f"graph {graph!r} has no input {name!r}")
-        return _step(dict(zip(results, session.run(results, feed))))
+        return _step(dict(zip(results, session.run(results, feed))), len(batch))
 
 
 @functools.cache
@@ -263,7 +263,7 @@ def _changed(bundle: Bundle, slots: Mapping[str, Array]) -> dict[str, Array]:
     }
 
 
-def _step(values: Mapping[str, Array]) -> Step:
+def _step(values: Mapping[str, Array], frames: int) -> Step:
     """Sort a graph's named outputs into a Step."""
     parts: dict[str, dict[str, Array]] = {}
     outputs: dict[str, Array] = {}
@@ -287,4 +287,5 @@ def _step(values: Mapping[str, Array]) -> Step:
         gradients=parts.get("grad", {}),
         new=parts.get("new", {}),
         winner={k: float(v) for k, v in parts.get("winner", {}).items()},
+        span=Span(frames),
     )

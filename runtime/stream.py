@@ -28,6 +28,7 @@ from tta.runtime.method import (
 )
 from tta.runtime.model import Model
 from tta.runtime.outcome import Counts, Outcome
+from tta.runtime.passage import Passage, Spanned
 from tta.runtime.preprocess import build
 from tta.runtime.sampling import KEPT, Pool
 from tta.runtime.session import InferSession
@@ -102,6 +103,7 @@ class Stream:
         self.buffer = FrameBuffer(looked_at)
         self.retire = retire
         self.pool = Pool()
+        self.passage = Passage(self.model.calibration.get("features.var"))
         self.began_s = -math.inf  # stream time of the last round
         self.complaint = ""  # why the last skipped frame was skipped
         self.origin: State = source_state(self.method, bundle, self.model.calibration)
@@ -114,6 +116,7 @@ class Stream:
 
     def collect(self, x: Array) -> None:
         """Put a bare model input into the buffer, as the next frame of the stream."""
+        self.passage.tick(time.monotonic())
         self.buffer.add(Frame(x, 0.0, self.counts.frames), x)
         self.counts.frames += 1
 
@@ -242,10 +245,12 @@ class Stream:
             return outcome("reset", plan.reason, state=self.origin, served=served, holds=True)
         anew = plan.action == "restart" and not self.restored
         base, self.restored = self.origin if anew else seen, False
+        span = self.passage.take(view if pooled is None else pooled)
         try:
             if pooled is None or base is self.origin:
-                proposal, outputs = self.method.adapt(base, batch, run)
+                proposal, outputs = self.method.adapt(base, batch, Spanned(run, span))
             else:
+                pooled = replace(pooled, span=span)
                 proposal, outputs = self.method.observe(base, pooled), view.outputs  # type: ignore[attr-defined]
         except ValueError as error:  # a slot that is not finite, or of another shape
             return outcome("rollback", str(error))

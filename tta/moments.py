@@ -21,12 +21,20 @@ def blend(old: tuple[Array, Array], new: tuple[Array, Array], share: float) -> t
     >>> float(m[0]), float(v[0])
     (1.0, 2.0)
     """
+    mean, var = mixture(old, new, share)
+    return mean.astype(np.float32), var.astype(np.float32)
+
+
+def mixture(
+    old: tuple[Array, Array], new: tuple[Array, Array], share: float
+) -> tuple[Array, Array]:
+    """``blend`` in float64, for moments that are blended many times."""
     (m1, v1), (m2, v2) = [
         (np.asarray(m, np.float64), np.asarray(v, np.float64)) for m, v in (old, new)
     ]
     mean = (1 - share) * m1 + share * m2
     var = (1 - share) * v1 + share * v2 + share * (1 - share) * (m2 - m1) ** 2
-    return mean.astype(np.float32), var.astype(np.float32)
+    return mean, var
 
 
 def symmetric_kl(a: tuple[Array, Array], b: tuple[Array, Array]) -> float:

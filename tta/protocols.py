@@ -15,7 +15,10 @@ from tta.records import Array, DriftReport, Frame, Prediction, Result, State, St
 
 
 class Run(Protocol):
-    """Runs one graph of the bundle on a batch with the slot values of a state."""
+    """Runs one graph of the bundle on a batch with the slot values of a state.
+
+    On a stream it also has ``span``, what the whole batch stands for; ``Step.span`` says it of what was run.
+    """
 
     def __call__(self, graph: str, batch: Array, slots: Mapping[str, Array], **inputs: Any) -> Step:
         """Run ``batch`` or ``step/<objective>``.

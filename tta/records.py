@@ -80,6 +80,34 @@ class Moments(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """The stretch of a stream that a batch stands for.
+
+    Attributes:
+        frames: how many it has.
+        seconds: stream time since the batch before; None where frames have no time.
+        effective: independent frames that they are worth; None if nobody looked.
+    """
+
+    frames: int
+    seconds: float | None = None
+    effective: float | None = None
+
+    @property
+    def worth(self) -> float:
+        """``effective``, or all frames if nobody looked."""
+        return float(self.frames if self.effective is None else self.effective)
+
+    def part(self, frames: int) -> Span:
+        """The span of so many of the frames."""
+        share = frames / self.frames
+        seconds, effective = (
+            None if v is None else share * v for v in (self.seconds, self.effective)
+        )
+        return Span(frames, seconds, effective)
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """All that one run of a batch or step graph said.
 
@@ -90,6 +118,7 @@ class Step:
         gradients: d(mean weighted loss)/d(slot) by slot name.
         new: new values of Hebbian weights by slot name; the outputs were computed with them.
         winner: mean largest soft winner-take-all share by Hebbian layer, in 1/K..1.
+        span: what the batch stands for in its stream; None for a step made by hand.
     """
 
     outputs: Mapping[str, Array]
@@ -98,6 +127,7 @@ class Step:
     gradients: Mapping[str, Array] = field(default_factory=dict)
     new: Mapping[str, Array] = field(default_factory=dict)
     winner: Mapping[str, float] = field(default_factory=dict)
+    span: Span | None = None
 
 
 def frozen(values: Mapping[str, Array]) -> Mapping[str, Array]:

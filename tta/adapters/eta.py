@@ -45,8 +45,10 @@ class Eta(Tent):
         alpha: float = 1.0,
         margin: float = 0.4,
         d: float = 0.4,
+        ghost: int = 0,
+        tau_s: float | None = None,
     ) -> None:
-        super().__init__(lr, optimizer, sgd_momentum, momentum, alpha)
+        super().__init__(lr, optimizer, sgd_momentum, momentum, alpha, ghost=ghost, tau_s=tau_s)
         if not 0 < margin <= 1:
             raise TtaError(f"margin is a share of ln K in 0..1 above 0, but is {margin}")
         if not 0 < d <= 1:
@@ -65,7 +67,9 @@ class Eta(Tent):
         seen = run("batch", batch, state.slots, alpha=self.alpha)
         weight, mean = self.choose(seen.outputs["logits"], state.memory.get("probabilities"))
         if not weight.any():
-            return self.update(state, Step(seen.outputs, seen.moments)), seen.outputs
+            return self.update(
+                state, Step(seen.outputs, seen.moments, span=seen.span)
+            ), seen.outputs
         share = np.float32(len(batch) / np.count_nonzero(weight))  # the graph averages over all
         step = run(
             "step/entropy", batch, state.slots, alpha=self.alpha, sample_weight=weight * share

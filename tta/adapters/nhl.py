@@ -9,6 +9,7 @@ from tta.adapters.bn_stats import moving_averages
 from tta.adapters.tent import Tent, _is_statistic
 from tta.errors import TtaError
 from tta.manifest import Manifest
+from tta.momentum import Momentum
 from tta.optimizers import check_kind, descend
 from tta.protocols import Run
 from tta.records import Array, State, Step
@@ -52,6 +53,8 @@ class Nhl:
         sgd_momentum: float = 0.9,
         momentum: float = 0.1,
         alpha: float = 1.0,
+        ghost: int = 0,
+        tau_s: float | None = None,
     ) -> None:
         for name, value, known in (
             ("mode", mode, ("first", "all")),
@@ -63,7 +66,7 @@ class Nhl:
         self.eta, self.mode, self.anti, self.predict_with = eta, mode, anti, predict
         self.max_norm, self.t_invert = normalize == "max", t_invert
         self.lr, self.optimizer, self.sgd_momentum = lr, check_kind(optimizer), sgd_momentum
-        self.momentum, self.alpha = momentum, alpha
+        self.momentum, self.alpha = Momentum(momentum, ghost, tau_s), alpha
         self._trained: tuple[str, ...] = ()
 
     def init(self, manifest: Manifest, slots: Mapping[str, Array]) -> State:
@@ -97,6 +100,6 @@ class Nhl:
         )
         if self.eta:
             slots.update(step.new)
-        memory.update(moving_averages(state, step.moments, self.momentum))
+        memory.update(moving_averages(state, step.moments, self.momentum, step.span))
         slots.update({k.removeprefix("ema."): v for k, v in memory.items() if _is_statistic(k)})
         return state.child(slots, memory)

@@ -34,8 +34,12 @@ class Rdumb(Eta):
         margin: float = 0.4,
         d: float = 0.4,
         period: int = 1000,
+        ghost: int = 0,
+        tau_s: float | None = None,
     ) -> None:
-        super().__init__(lr, optimizer, sgd_momentum, momentum, alpha, margin, d)
+        super().__init__(
+            lr, optimizer, sgd_momentum, momentum, alpha, margin, d, ghost=ghost, tau_s=tau_s
+        )
         if period < 1:
             raise TtaError(f"period is a number of steps of at least 1, but is {period}")
         self.period = period

@@ -48,8 +48,10 @@ class Sar(Tent):
         rho: float = 0.05,
         least: float = 0.2,
         skip: str = "",
+        ghost: int = 0,
+        tau_s: float | None = None,
     ) -> None:
-        super().__init__(lr, optimizer, sgd_momentum, momentum, alpha)
+        super().__init__(lr, optimizer, sgd_momentum, momentum, alpha, ghost=ghost, tau_s=tau_s)
         if not 0 < margin <= 1:
             raise TtaError(f"margin is a share of ln K in 0..1 above 0, but is {margin}")
         if not rho > 0:
@@ -67,7 +69,7 @@ class Sar(Tent):
         seen = run("batch", batch, state.slots, alpha=self.alpha)
         _, entropy = entropies(seen.outputs["logits"])
         border = self.margin * math.log(seen.outputs["logits"].shape[1])
-        plain = Step(seen.outputs, seen.moments)
+        plain = Step(seen.outputs, seen.moments, span=seen.span)
         first = self._gradients(state.slots, batch, run, entropy < border)
         length = math.sqrt(sum(float((g.astype(np.float64) ** 2).sum()) for g in first.values()))
         if not length:

@@ -7,6 +7,7 @@ from typing import Any
 
 from tta.adapters.bn_stats import moving_averages
 from tta.manifest import Manifest
+from tta.momentum import Momentum
 from tta.optimizers import check_kind, descend
 from tta.protocols import Run
 from tta.records import Array, State, Step
@@ -22,7 +23,8 @@ class Tent:
     Wang et al., "Tent: fully test-time adaptation by entropy minimization", ICLR 2021, eq. 1 and section
     3.2; Adam at 1e-3 as there for CIFAR. Outputs are those before the update, as in the authors' protocol.
     What is committed for single frames also holds moving averages of the batch statistics, since the
-    trained scales fit those; the published method keeps no statistics at all.
+    trained scales fit those; the published method keeps no statistics at all. ``ghost`` and ``tau_s`` state
+    the momentum by the frame or by the second (``tta.momentum.Momentum``).
 
     Cost: one forward and one backward down to the first norm layer a step. Collapses on correlated, tiny
     or endless streams: leave a guard on.
@@ -38,9 +40,11 @@ class Tent:
         momentum: float = 0.1,
         alpha: float = 1.0,
         graph: str = "entropy",
+        ghost: int = 0,
+        tau_s: float | None = None,
     ) -> None:
         self.lr, self.optimizer, self.sgd_momentum = lr, check_kind(optimizer), sgd_momentum
-        self.momentum, self.alpha = momentum, alpha
+        self.momentum, self.alpha = Momentum(momentum, ghost, tau_s), alpha
         self.graph = f"step/{graph}"
         self.needs = frozenset({self.graph})
 
@@ -69,7 +73,7 @@ class Tent:
         slots, memory = descend(
             self.optimizer, state.slots, norms, state.memory, self.lr, self.sgd_momentum
         )
-        memory.update(moving_averages(state, step.moments, self.momentum))
+        memory.update(moving_averages(state, step.moments, self.momentum, step.span))
         slots.update({k.removeprefix("ema."): v for k, v in memory.items() if _is_statistic(k)})
         return state.child(slots, memory)
 
