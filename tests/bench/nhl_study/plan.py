@@ -21,6 +21,8 @@ CORRUPTIONS = (
 SEARCHED, HELD_OUT = CORRUPTIONS[::2], CORRUPTIONS[1::2]  # fixed before anything was run
 PHOTOGRAPHED = ("gaussian_noise", "defocus_blur", "fog", "contrast")  # one of each family
 SEEDS = (0, 1, 2)
+PROTOCOLS = ("reset", "continual")
+MODELS = ("mobilenet_v2", "lite0")
 ABLATED, SEARCH, ALL = 1000, 2000, 10000  # test images
 PHOTOGRAPHS = 192
 ETA = 1e-2  # of the ablations: smaller ones change nothing that can be measured
@@ -243,6 +245,13 @@ def photographs(model: str) -> list[tuple[Row, Cell]]:
     ]
 
 
+def clean() -> list[tuple[Row, Cell]]:
+    """Images as they are."""
+    rows = [Row("bn_stats", "bn_stats"), Row("tent", "tent"), Row("nhl, all", nhl(eta=ETA))]
+    where = ("resnet20", "cifar10")
+    return [(row, Cell(*where, row.adapter, "clean", (), ABLATED, 200)) for row in rows]
+
+
 def watch(split: str, protocol: str, seed: int) -> list[tuple[Row, Cell]]:
     """People or a wrist that the model has not seen."""
     rows = [
@@ -274,36 +283,42 @@ def everything(ask: Ask) -> Iterator[str]:
             for protocol in ("shuffled", "in time")[: 1 if seed else 2]:
                 for _, cell in watch(split, protocol, seed):
                     ask(cell)
-    for protocol in ("reset", "continual"):
+    for protocol in PROTOCOLS:
         yield f"ablation, {protocol}, first seed"
         ablate(ask, protocol, SEEDS[:1], compared)
+    yield "clean images"
+    for _, cell in clean():
+        ask(cell)
     yield "search"
     search = Search(ask)
+    yield "nhl at eta = 0"
+    for protocol in PROTOCOLS:
+        same(ask, protocol)
+    yield "ablation, further rows, reset, first seed"
+    ablate(ask, "reset", SEEDS[:1], further)
     yield "held-out half, first seed"
     for _, cell in final(search, 0):
         ask(cell)
-    yield "ablation, further rows, reset, first seed"
-    ablate(ask, "reset", SEEDS[:1], further)
+    yield "photographs, mobilenet_v2"
+    for _, cell in photographs("mobilenet_v2"):
+        ask(cell)
     yield "ablation, reset, further seeds"
     ablate(ask, "reset", SEEDS[1:], compared)
-    for model in ("mobilenet_v2", "lite0"):
-        yield f"photographs, {model}"
-        for _, cell in photographs(model):
-            ask(cell)
-    yield "nhl at eta = 0"
-    for protocol in ("reset", "continual"):
-        same(ask, protocol)
+    yield "photographs, lite0"
+    for _, cell in photographs("lite0"):
+        ask(cell)
     yield "ablation, continual, further seeds"
     ablate(ask, "continual", SEEDS[1:], compared)
-    yield "filters alone, by how far they turn"
-    for _, _, adapter in doses():
-        ask(ablation(Row("", adapter), "reset", 0))
+    yield "ablation, further rows, continual, first seed"
+    ablate(ask, "continual", SEEDS[:1], further)
     yield "held-out half, sham"
     for _, cell in final_sham(search, 0):
         ask(cell)
-    yield "ablation, further rows, the rest"
-    ablate(ask, "continual", SEEDS[:1], further)
-    for protocol in ("reset", "continual"):
+    yield "filters alone, by how far they turn"
+    for _, _, adapter in doses():
+        ask(ablation(Row("", adapter), "reset", 0))
+    yield "ablation, further rows, further seeds"
+    for protocol in PROTOCOLS:
         ablate(ask, protocol, SEEDS[1:], further)
     yield "held-out half, further seeds"
     for seed in SEEDS[1:]:
