@@ -205,7 +205,8 @@ def final(search: Search, seed: int) -> list[tuple[Row, Cell]]:
             if default not in ("tent", "bn_stats"):
                 rows.append(Row(f"{method}, searched", adapter))
                 where[f"{method}, searched"] = bundle
-    order = sorted(rows, key=lambda row: ("nhl" not in row.label, row.label))
+    worth = ("nhl, searched", "tent, searched", "bn_stats", "tent", "bn_stats, searched")
+    order = sorted(rows, key=lambda row: worth.index(row.label))
     return [
         (row, Cell(where[row.label], "cifar10", row.adapter, "reset", HELD_OUT, ALL, 200, seed))
         for row in order
