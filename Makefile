@@ -3,7 +3,7 @@
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip --disable-pip-version-check -q
 
-.PHONY: install lint check test bench demo clean
+.PHONY: install lint check test bench study demo clean
 
 install: .venv/.dev
 
@@ -20,6 +20,10 @@ test: .venv/.dev
 
 bench: .venv/.dev
 	.venv/bin/python tests/bench/footprint.py
+
+# Hours on two cores; it goes on where it was stopped. Weights and recordings: tests/recipes/pip-data.sh.
+study: .venv/.dev
+	OMP_NUM_THREADS=1 .venv/bin/python -m tests.bench.nhl_study
 
 demo: .venv/.runtime
 	.venv/bin/tta demo

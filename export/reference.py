@@ -80,6 +80,7 @@ class Rule:
     anti: bool = False
     max_norm: bool = True
     t_invert: float = 1.0
+    centre: bool = False
 
 
 def hebbian_change(
@@ -95,7 +96,7 @@ def hebbian_change(
         layer: gives kernel, stride, padding and dilation.
         x: input ``(N, I, ...)`` or ``(..., I)``.
         w: weight, ``(K, I, *kernel)`` or ``(K, I)``.
-        rule: temperature and anti-Hebbian switch are read.
+        rule: temperature, anti-Hebbian switch and centring are read.
         norms: R_k ``(K,)``; default ‖w_k‖², 1 gives SoftHebb.
 
     Written from the formula, patch by patch, so that it shares nothing with the graph's convolution.
@@ -117,6 +118,8 @@ def hebbian_change(
             (1, *layer.stride),
         )
         patches = columns.transpose(1, 2).reshape(-1, flat.shape[1])
+    if rule.centre:
+        patches = patches - patches.mean(1, keepdim=True)
     u = patches @ flat.T
     y = torch.softmax(rule.t_invert * u, 1)
     s = y

@@ -251,7 +251,7 @@ def step_graph(
     op = forward.op
     if hebbian:
         forward.plasticity = Plasticity(
-            *(op.input(n, np.float32, []) for n in ("eta", "anti", "max_norm"))
+            *(op.input(n, np.float32, []) for n in ("eta", "anti", "max_norm", "centre"))
         )
     outputs = forward.run()
     layered = takes_layers(objective)

@@ -45,6 +45,7 @@ class Plastic:
     anti: bool = False
     max_norm: bool = True
     t_invert: float = 1.0
+    centre: bool = False
 
 
 @dataclass
@@ -226,6 +227,8 @@ class Twin:
         rule = self.plastic
         w, source = layer.weight.flatten(1), self.source.flatten(1)
         rows = patches(x, layer)
+        if rule.centre:
+            rows = rows - rows.mean(1, keepdim=True)
         change, _ = soft_hebbian(rows, w, rule.t_invert, rule.anti, source.square().sum(1))
         change = change / (change.abs().max() if rule.max_norm else len(rows))
         moved = w + rule.eta * change

@@ -44,6 +44,7 @@ class Plasticity:
     eta: ir.Value
     anti: ir.Value
     max_norm: ir.Value
+    centre: ir.Value
 
 
 class HebbianModulation:
@@ -61,6 +62,10 @@ class HebbianModulation:
     Moraitis et al., "SoftHebb", Neuromorph. Comput. Eng. 2022, eq. 4; anti-Hebbian losers after Journé
     et al., "Hebbian deep learning without feedback", ICLR 2023. R_k = ‖w⁰_k‖² and the renormalization
     are departures, made because filters of a trained model are not of unit norm.
+
+    With ``centre`` each patch loses its own mean before it is learned from, x → x - mean_i(x_i), the zeros
+    of the padding counted, so that brightness neither decides the competition nor is learned. Since
+    w·(x - mean(x)) = (w - mean(w))·x, that costs no more than two means over a filter. Ours as well.
 
     The neuro-modulator is z' = gain·z + shift per channel, trained by entropy feedback (after Tang et
     al., "Neuro-modulated Hebbian learning for fully test-time adaptation", CVPR 2023). It sits behind the
@@ -108,15 +113,17 @@ class HebbianModulation:
             w: its weight.
             source: its source weight w⁰.
             t_invert: 1/τ.
-            plasticity: η, anti-Hebbian switch and choice of normalization.
+            plasticity: η, anti-Hebbian switch, choice of normalization, and centring switch.
         """
         conv = layer.node.op_type == "Conv"
         attributes = {k: a.value for k, a in layer.node.attributes.items()}
         transposed = layer.unit_axis == 0 and not conv
+        inner = [k for k in range(layer.weight.ndim) if k != layer.unit_axis]
+        centred = _centred(op, w, inner, plasticity.centre)
         if conv:
-            u = op.Conv(x, w, **attributes)
+            u = op.Conv(x, centred, **attributes)
         else:
-            u = op.MatMul(x, op.Transpose(w, perm=[1, 0]) if transposed else w)
+            u = op.MatMul(x, op.Transpose(centred, perm=[1, 0]) if transposed else centred)
         channel = 1 if conv else rank(x) - 1
         y = op.Softmax(op.Mul(u, t_invert), axis=channel)
         best = op.ReduceMax(y, [channel], keepdims=1)
@@ -133,10 +140,10 @@ class HebbianModulation:
             flat_s = op.Reshape(s, [-1, layer.units])
             pair = (flat_s, flat_x) if transposed else (flat_x, flat_s)
             yx = op.MatMul(op.Transpose(pair[0], perm=[1, 0]), pair[1])
+        yx = _centred(op, yx, inner, plasticity.centre)
         others = [k for k in range(rank(u)) if k != channel]
         yu = op.ReduceSum(op.Mul(s, u), others, keepdims=0)
 
-        inner = [k for k in range(layer.weight.ndim) if k != layer.unit_axis]
         norm0 = op.ReduceSumSquare(source, inner, keepdims=1)
         per_unit = (
             yu if layer.unit_axis == 1 else op.Unsqueeze(yu, [k + 1 for k in range(len(inner))])
@@ -157,6 +164,11 @@ class HebbianModulation:
         """gain·z + shift along the channel axis."""
         scaled = op.Mul(z, along(op, gain, z, layer.channel))
         return op.Add(scaled, along(op, shift, z, layer.channel))
+
+
+def _centred(op: Operators, value: ir.Value, inner: list[int], centre: ir.Value) -> ir.Value:
+    """Each unit's row without its mean where ``centre`` is 1; the value itself, bit for bit, at 0."""
+    return op.Sub(value, op.Mul(centre, op.ReduceMean(value, inner, keepdims=1)))
 
 
 def _signed(

@@ -28,6 +28,7 @@ def agree(name, graph, n, alpha, plastic=None):
             "anti": float(plastic.anti),
             "max_norm": float(plastic.max_norm),
             "t_invert": plastic.t_invert,
+            "centre": float(plastic.centre),
         }
     seen = []
     for seed in range(TRIES):
@@ -74,8 +75,13 @@ def test_gradients_between_source_and_batch(name):
 
 @pytest.mark.parametrize(
     "plastic",
-    [Plastic(1e-2), Plastic(1e-2, anti=True, t_invert=3.0), Plastic(0.1, max_norm=False)],
-    ids=["max", "anti", "mean"],
+    [
+        Plastic(1e-2),
+        Plastic(1e-2, anti=True, t_invert=3.0),
+        Plastic(0.1, max_norm=False),
+        Plastic(1e-2, centre=True),
+    ],
+    ids=["max", "anti", "mean", "centre"],
 )
 @pytest.mark.parametrize("name", HEBBIAN)
 def test_hebbian_step(name, plastic):

@@ -60,7 +60,8 @@ class Graph:
         x = op.input("x", np.float32, ["N", *x_shape])
         weight, source = (op.input(n, np.float32, w.shape) for n in ("w", "source"))
         t_invert = op.input("t_invert", np.float32, [])
-        plasticity = Plasticity(*(op.input(n, np.float32, []) for n in ("eta", "anti", "max_norm")))
+        steered = ("eta", "anti", "max_norm", "centre")
+        plasticity = Plasticity(*(op.input(n, np.float32, []) for n in steered))
         node = ir.Node("", op_type, [x, weight], ir.convenience.convert_attributes(attributes))
         layer = Hebbian(
             "layer",
@@ -79,8 +80,11 @@ class Graph:
             ir.to_proto(made).SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
 
-    def __call__(self, x, w, source=None, eta=1e-2, anti=False, max_norm=True, t_invert=1.0):
+    def __call__(
+        self, x, w, source=None, eta=1e-2, anti=False, max_norm=True, t_invert=1.0, centre=False
+    ):
         scalars = {"eta": eta, "anti": anti, "max_norm": max_norm, "t_invert": t_invert}
+        scalars["centre"] = centre
         feed = {"x": x, "w": w, "source": w if source is None else source, **scalars}
         return self.session.run(None, {k: np.asarray(v, np.float32) for k, v in feed.items()})
 
@@ -187,6 +191,32 @@ def test_graph_equals_the_unfolded_form(name, anti, n):
     assert torch.allclose(y.sum(1), torch.ones(len(rows), dtype=y.dtype))  # the shares of all units
 
 
+@pytest.mark.parametrize("anti", [False, True])
+@pytest.mark.parametrize("name", [*LAYERS, "matmul", "matmul tokens"])
+def test_centring_equals_the_rule_on_centred_patches(name, anti):
+    """Each unfolded patch has its own mean taken off; the graph centres filters instead."""
+    matmul = name.startswith("matmul")
+    layer, shape, x = drawn({"matmul": "linear", "matmul tokens": "tokens"}.get(name, name), 4)
+    graph, turn = exported(layer, shape, matmul)
+    w = layer.weight.detach().double()
+    rows = patches(torch.tensor(x, dtype=w.dtype) + 0.7, layer)  # bright
+    rows = rows - rows.mean(1, keepdim=True)
+    change, y = soft_hebbian(rows, w.flatten(1), 2.0, anti)
+    rule = Rule(anti=anti, t_invert=2.0, centre=True)
+    again = hebbian_change(layer, torch.tensor(x).double() + 0.7, w, rule)
+    assert torch.allclose(again.flatten(1), change, rtol=1e-10, atol=1e-10)
+    new, winner = graph(
+        x + np.float32(0.7), turn(w.numpy()), None, 0.05, anti, t_invert=2.0, centre=True
+    )
+    want = turned(w.flatten(1).numpy(), change.numpy(), 0.05)
+    assert np.abs(turn(new).reshape(want.shape) - want).max() < 3e-6
+    assert winner == pytest.approx(float(y.max(1).values.mean()), rel=1e-5)
+    plain, _ = graph(x + np.float32(0.7), turn(w.numpy()), None, 0.05, anti, t_invert=2.0)
+    assert np.abs(plain - new).max() > 1e-3  # and it makes a difference
+    dot, size = (w.flatten(1) * change).sum(1), w.flatten(1).norm(dim=1) * change.norm(dim=1)
+    assert (dot.abs() <= 1e-12 * size).all()
+
+
 @pytest.mark.parametrize("name", LAYERS)
 def test_the_change_is_orthogonal_to_the_filter(name):
     layer, _, x = drawn(name, 3)
@@ -203,8 +233,8 @@ def test_eta_zero_leaves_the_weight_bit_for_bit(name):
     layer, shape, x = drawn("linear" if name == "matmul" else name, 2)
     graph, turn = exported(layer, shape, name == "matmul")
     w = turn(layer.weight.detach().numpy())
-    for anti, max_norm in ((0, 0), (1, 1)):
-        new, _ = graph(x, w, 1.7 * w, 0.0, anti, max_norm)
+    for anti, max_norm, centre in ((0, 0, 0), (1, 1, 0), (0, 1, 1)):
+        new, _ = graph(x, w, 1.7 * w, 0.0, anti, max_norm, centre=centre)
         assert np.array_equal(new.view(np.int32), np.ascontiguousarray(w).view(np.int32))
 
 

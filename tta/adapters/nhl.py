@@ -30,7 +30,8 @@ class Nhl:
     - ``predict``: ``post`` answers with one more forward after the update, as in the paper's Fig. 2,
       ``pre`` with the logits from before the modulator's update;
     - ``normalize``: the change divided by its largest element (``max``) or by the number of patches
-      (``mean``).
+      (``mean``);
+    - ``centre``: whether patches lose their own mean before they are learned from.
 
     The temperature 1/τ of each layer was calibrated at export; ``t_invert`` overrides it.
     Cost: Tent's step, two more passes over the first layer, and with ``post`` one forward.
@@ -48,6 +49,7 @@ class Nhl:
         predict: Literal["pre", "post"] = "post",
         normalize: Literal["max", "mean"] = "max",
         t_invert: float | None = None,
+        centre: bool = False,
         lr: float = 1e-3,
         optimizer: str = "adam",
         sgd_momentum: float = 0.9,
@@ -64,7 +66,7 @@ class Nhl:
             if value not in known:
                 raise TtaError(f"nhl's {name} is one of {', '.join(known)}, but is {value!r}")
         self.eta, self.mode, self.anti, self.predict_with = eta, mode, anti, predict
-        self.max_norm, self.t_invert = normalize == "max", t_invert
+        self.max_norm, self.t_invert, self.centre = normalize == "max", t_invert, centre
         self.lr, self.optimizer, self.sgd_momentum = lr, check_kind(optimizer), sgd_momentum
         self.momentum, self.alpha = Momentum(momentum, ghost, tau_s), alpha
         self._trained: tuple[str, ...] = ()
@@ -76,6 +78,8 @@ class Nhl:
     def adapt(self, state: State, batch: Array, run: Run) -> tuple[State, Mapping[str, Array]]:
         """One Hebbian change and one optimizer step of the modulator."""
         inputs: dict[str, Any] = {} if self.t_invert is None else {"t_invert": self.t_invert}
+        if self.centre:  # bundles of before that option have no such input
+            inputs["centre"] = 1.0
         step = run(
             "step/nhl",
             batch,

@@ -14,7 +14,7 @@ MODELS = (
     *("mobilenet_v2:factory", "vit:factory", "vit:mean_pool"),
 )
 FAINT = 1e-12
-STEERED = {"alpha": 0.7, "eta": 0.5, "anti": 1.0, "max_norm": 1.0}
+STEERED = {"alpha": 0.7, "eta": 0.5, "anti": 1.0, "max_norm": 1.0, "centre": 1.0}
 
 
 def feeds(name, session, known):
