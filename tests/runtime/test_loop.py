@@ -12,9 +12,10 @@ from tta.runtime.method import source_state
 from tta.runtime.stream import Stream
 
 ADAPTERS = registry.names("tta.adapters")
-STILL = ("none", "lame")  # the state never moves
+STILL = ("none", "lame", "leantta")  # the state never moves
 LAST = (
     "lame",
+    "leantta",
     "neo",
     "t3a",
     "actmad",

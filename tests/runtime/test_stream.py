@@ -14,7 +14,7 @@ from tta.runtime.session import InferSession
 from tta.runtime.stream import Model, Stream, prediction
 
 ADAPTERS = [name for name in registry.names("tta.adapters") if name != "none"]
-STILL = ("lame",)  # the state never moves
+STILL = ("lame", "leantta")  # the state never moves
 MOVING = [name for name in ADAPTERS if name not in STILL]
 B = 16
 
