@@ -3,7 +3,7 @@
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip --disable-pip-version-check -q
 
-.PHONY: install lint check test bench study demo clean
+.PHONY: install lint check test bench study demo evaluate clean
 
 install: .venv/.dev
 
@@ -27,6 +27,12 @@ study: .venv/.dev
 
 demo: .venv/.runtime
 	.venv/bin/tta demo
+
+# Every method under every protocol on the demo's data; what is done is kept, so it may be stopped and begun again.
+JOBS ?= 2
+evaluate: .venv/.dev
+	OMP_NUM_THREADS=1 .venv/bin/python -m tta evaluate tta/demo/fashion.tta fashion --adapter all --protocol all \
+		--skip-unfit --jobs $(JOBS) --out build/evaluation
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -206,7 +206,7 @@ def lifted():
 @pytest.mark.parametrize("case", SAMPLES)
 def test_bad_samples(case, lifted):
     with pytest.raises(ExportError, match="samples must"):
-        assembly._check_samples(lifted, SAMPLES[case])
+        assembly._checked(lifted, SAMPLES[case])
 
 
 def test_bad_samples_leave_nothing_behind(refused):
