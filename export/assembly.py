@@ -27,6 +27,7 @@ from tta.export.canonical import canonical
 from tta.export.choice import Layers
 from tta.export.coupling import batch_coupled
 from tta.export.drift_calibration import DriftOptions, calibrate_drift
+from tta.export.explain_graph import explain_graph
 from tta.export.infer_graph import infer_graph
 from tta.export.kind_calibration import calibrate_kinds
 from tta.export.lift import Lifted, lift, zero_gradient
@@ -35,7 +36,7 @@ from tta.export.optimize.auto_layers import Candidate, weigh
 from tta.export.profile_graphs import DEFAULT, check_profiles, checked, profile_graphs
 from tta.export.step_graph import batch_graph, step_graph
 from tta.export.torch_graph import trace
-from tta.export.verify import Check, verify
+from tta.export.verify import Check, verify, verify_maps
 from tta.export.write import external_names, write_graphs
 from tta.manifest import InputSpec, Manifest
 from tta.records import Array
@@ -77,6 +78,7 @@ def to_bundle(
     layers: Layers = "all",
     constant_statistics: bool = False,
     recompute: bool = False,
+    explain: bool = False,
     objectives: Sequence[str] = ("entropy", "nhl"),
     task: str = "classify",
     name: str | None = None,
@@ -104,6 +106,7 @@ def to_bundle(
         constant_statistics: whether gradients take batch statistics for constants: faster, and no
             longer exact.
         recompute: whether the way back computes every second norm's input again: slower, and less memory.
+        explain: whether each step graph gets one beside it that says where in the input a step came from.
         objectives: step graphs to build: those that the adapters of these names ask for.
         task: ``classify``, ``regress`` or ``embed``; entropy objectives need ``classify``.
         name: model name; default the class name.
@@ -164,6 +167,11 @@ def to_bundle(
             constant_statistics,
             recompute,
         )
+        if explain:
+            name_of = graph.removeprefix("step/")
+            graphs[f"explain/{name_of}"] = explain_graph(
+                lifted, name_of, objective, with_change, constant_statistics
+            )
 
     try:
         build(dict(preprocess or {"kind": "none"}), InputSpec(input_name, _batched(lifted)))
@@ -199,6 +207,7 @@ def to_bundle(
         )
         draft = Bundle(_seal(folder, manifest).parent)
         checks = verify(model, lifted, draft, data, functions, constant_statistics)
+        checks += verify_maps(draft, data) if explain else []
         check_profiles(draft, data[:2])
         manifest = _calibrated(draft, manifest, data, samples is not None, targets, drift)
         _seal(folder, manifest)

@@ -29,7 +29,7 @@ class Objective(Protocol):
 
 
 @dataclass
-class _Statistics(Forward):
+class Statistical(Forward):
     """Slots as inputs, norms under the statistics rule."""
 
     alpha: ir.Value | None = None
@@ -60,6 +60,7 @@ class _Statistics(Forward):
             super()._node(node)
 
     def slot(self, name: str) -> ir.Value:
+        """The graph's input of that name, made when it is asked for first."""
         if name not in self.slots:
             self.slots[name] = self.op.input(name, np.float32, self.lifted.values[name].shape)
         return self.slots[name]
@@ -183,7 +184,7 @@ class _Statistics(Forward):
 
 def batch_graph(lifted: Lifted) -> ir.Model:
     """``batch.onnx``: the forward under the statistics rule, with batch moments by layer."""
-    forward = _Statistics(lifted)
+    forward = Statistical(lifted)
     outputs = forward.run()
     return forward.op.model(forward.results(outputs), "batch")
 
@@ -207,8 +208,15 @@ def step_graph(
         NoGradientError: an operator between a layer and the objective has no gradient rule; the
             message names the node and the layers that could still be adapted.
     """
-    forward = _Statistics(lifted, constant=constant_statistics, recompute=recompute)
-    op = forward.op
+    forward = Statistical(lifted, constant=constant_statistics, recompute=recompute)
+    return forward.op.model(step_outputs(forward, name, objective, hebbian), f"step/{name}")
+
+
+def step_outputs(
+    forward: Statistical, name: str, objective: Objective, hebbian: bool
+) -> dict[str, ir.Value]:
+    """Emit a step into an empty forward; its outputs by name."""
+    op, lifted = forward.op, forward.lifted
     if hebbian:
         forward.plasticity = Plasticity(
             *(op.input(n, np.float32, []) for n in ("eta", "anti", "max_norm"))
@@ -232,12 +240,12 @@ def step_graph(
         raise NoGradientError(_still(lifted, forward, loss, wanted, str(error))) from error
     found = {n: gradients.get(value) for n, value in wanted.items()}
     given = {n: g for n, g in found.items() if g is not None}
-    if forward.alpha is not None and not constant_statistics:
+    if forward.alpha is not None and not forward.constant:
         silent = {n: given[n] for n in zero_gradient(lifted) if n in given}
         given |= _masked(op, silent, forward.alpha)
     for slot, value in wanted.items():
         named[f"grad.{slot}"] = given[slot] if slot in given else op.Mul(value, 0.0)
-    return op.model(named, f"step/{name}")
+    return named
 
 
 def _masked(op: Operators, silent: Mapping[str, ir.Value], alpha: ir.Value) -> dict[str, ir.Value]:
@@ -253,7 +261,7 @@ def _masked(op: Operators, silent: Mapping[str, ir.Value], alpha: ir.Value) -> d
 
 def _still(
     lifted: Lifted,
-    forward: _Statistics,
+    forward: Statistical,
     loss: ir.Value,
     wanted: Mapping[str, ir.Value],
     message: str,

@@ -75,3 +75,11 @@ def bundle(name: str) -> Bundle:
 def session(name: str) -> AdaptSession:
     """The step graphs of that bundle."""
     return AdaptSession(bundle(name))
+
+
+@functools.cache
+def explained(name: str) -> Bundle:
+    """That model's bundle with the graphs of ``tta explain``, not calibrated."""
+    net, example = model(name)
+    out = Path(_FOLDER.name) / f"{name.replace(':', '-')}-explained.tta"
+    return to_bundle(net, example, out, explain=True).bundle

@@ -36,6 +36,11 @@ def export_arguments(p: argparse.ArgumentParser) -> None:
         action="store_true",
         help="a step computes every second norm's input again: less memory, more time",
     )
+    p.add_argument(
+        "--explain",
+        action="store_true",
+        help="graphs for tta explain as well: where in the input a step came from",
+    )
     p.add_argument("--objectives", help="step graphs to build (default entropy,nhl)")
     p.add_argument(
         "--ep",
