@@ -27,7 +27,7 @@ from tta.export.canonical import canonical
 from tta.export.choice import Layers
 from tta.export.coupling import batch_coupled
 from tta.export.drift_calibration import DriftOptions, calibrate_drift
-from tta.export.explain_graph import explain_graph
+from tta.export.explain_graph import explain_batch_graph, explain_graph
 from tta.export.infer_graph import infer_graph
 from tta.export.kind_calibration import calibrate_kinds
 from tta.export.lift import Lifted, lift, zero_gradient
@@ -36,7 +36,7 @@ from tta.export.optimize.auto_layers import Candidate, weigh
 from tta.export.profile_graphs import DEFAULT, check_profiles, checked, profile_graphs
 from tta.export.step_graph import batch_graph, step_graph
 from tta.export.torch_graph import trace
-from tta.export.verify import Check, verify, verify_maps
+from tta.export.verify import Check, verify
 from tta.export.write import external_names, write_graphs
 from tta.manifest import InputSpec, Manifest
 from tta.records import Array
@@ -167,11 +167,16 @@ def to_bundle(
             constant_statistics,
             recompute,
         )
-        if explain:
-            name_of = graph.removeprefix("step/")
-            graphs[f"explain/{name_of}"] = explain_graph(
-                lifted, name_of, objective, with_change, constant_statistics
-            )
+    if (
+        explain
+    ):  # their gradients are sums of contributions, and are checked as those of the steps are
+        functions |= {g.replace("step/", "explain/", 1): given for g, given in functions.items()}
+        if (statistics := explain_batch_graph(lifted)) is not None:
+            graphs["explain/batch"] = statistics
+    for graph in (g for g in functions if g.startswith("explain/")):
+        graphs[graph] = explain_graph(
+            lifted, graph.removeprefix("explain/"), *functions[graph], constant_statistics
+        )
 
     try:
         build(dict(preprocess or {"kind": "none"}), InputSpec(input_name, _batched(lifted)))
@@ -207,7 +212,6 @@ def to_bundle(
         )
         draft = Bundle(_seal(folder, manifest).parent)
         checks = verify(model, lifted, draft, data, functions, constant_statistics)
-        checks += verify_maps(draft, data) if explain else []
         check_profiles(draft, data[:2])
         manifest = _calibrated(draft, manifest, data, samples is not None, targets, drift)
         _seal(folder, manifest)

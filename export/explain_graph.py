@@ -1,22 +1,26 @@
-"""``explain/<objective>.onnx``: a step with each slot's gradient taken apart by frame and position.
+"""``explain/<objective>.onnx``: a step with each slot's change taken apart by frame and position.
 
 It is the step graph in which every slot's gradient is a sum over contributions of positions u,
 
-    scale of a norm       c_u = g_u ⊙ x̂_u            dL/dscale = Σ_u c_u
-    bias of a norm        c_u = g_u                  dL/dbias  = Σ_u c_u
-    gain, shift behind z  c_u = g_u ⊙ z_u, g_u
-    Hebbian weight        c_u = s_u (R x_u - u_u w)  Δw        = Σ_u c_u     no gradient in it
+    scale of a norm       c_u = g_u ⊙ x̂_u                  Σ_u c_u = dL/dscale
+    bias of a norm        c_u = g_u                        Σ_u c_u = dL/dbias
+    gain, shift behind z  c_u = g_u ⊙ z_u, g_u             Σ_u c_u = dL/dgain, dL/dshift
+    Hebbian weight        c_u = s_u (R x_u - u_u w)        Σ_u c_u = Δw                     no gradient in it
+    mean of a batch norm  c_u = (x_u - μ)/σ                Σ_u c_u = M (μ_b - μ)/σ          nor here
+    var of a batch norm   c_u = ((x_u - μ_b)² - σ²)/σ²     Σ_u c_u = M (σ²_b - σ²)/σ²       nor here
 
-with g_u the gradient of the loss at the layer's output and x̂_u its normalized input, and which returns, a
-number a frame and position,
+with g_u the gradient of the loss at the layer's output, x̂_u its normalized input, μ and σ² the statistics of
+the state, μ_b and σ²_b those of the batch, M values a channel. It returns, for frames n and positions u,
 
-    map.<slot>    |c_u|₂                where the step came from, whatever its sign
-    along.<slot>  ⟨c_u, Σ c⟩            what moved the step forward (+) or held it back (-); sums to |Σ c|²
+    map.<slot>    (N, ...)  |c_nu|₂               where each frame's part of the step came from
+    place.<slot>  (...)     |Σ_n c_nu|₂           the same for the batch: what all frames have there adds up
+    along.<slot>  (N, ...)  ⟨c_nu, G⟩, G = Σ c    forward (+) or back (-) along the step; sums to |G|²
 
-The first is NormGrad (Rebuffi et al., "There and back again: revisiting backpropagation saliency methods",
-CVPR 2020, which places a virtual identity layer; the contributions of scaling and bias layers are those of
-its table 1, number not checked): here the layer is there and really trained, so the map is the spatial
-decomposition of the update itself. For a Hebbian layer |c_u| is |post|·|pre| but for the rule's own decay.
+The first is NormGrad for scaling and bias layers (Rebuffi et al., "There and back again: revisiting
+backpropagation saliency methods", CVPR 2020, and "NormGrad: finding the pixels that matter for training",
+arXiv:1910.08823), which places a virtual identity layer where none is; here the layer is there and trained,
+so the map is the spatial decomposition of the update itself. Statistics and Hebbian weights are ours. For a
+Hebbian layer |c_u| is |post|·|pre| but for the rule's own decay; it has no ``place``.
 """
 
 from __future__ import annotations
@@ -27,6 +31,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir as ir
 
+from tta.export.forward import layer_kind
 from tta.export.layers import Norm, along
 from tta.export.layers.hebbian import Hebbian, HebbianModulation
 from tta.export.lift import Lifted
@@ -59,6 +64,7 @@ class _Explained(Statistical):
     """A step that keeps what each position contributes."""
 
     parts: dict[str, Contribution] = field(default_factory=dict)  # by slot
+    statistics: dict[str, Contribution] = field(default_factory=dict)  # likewise
     inputs: dict[str, tuple[Hebbian, ir.Value, ir.Value]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -73,6 +79,8 @@ class _Explained(Statistical):
         xhat = _standardized(self.op, self.op.nodes[start:], y, slots)
         first = norm.attributes.get("axis")
         own = [1] if first is None else list(range(first % rank(x), rank(x)))
+        if "mean" in slots:
+            self._follow(norm, record.x(), slots)
         inner = record.adjoint
         assert inner is not None
 
@@ -90,6 +98,24 @@ class _Explained(Statistical):
 
         record.adjoint = adjoint
         return y
+
+    def _follow(self, norm: Norm, x: ir.Value, slots: Mapping[Role, ir.Value]) -> None:
+        """What each position adds to the change of the statistics, in deviations of the state's own."""
+        op, kind, epsilon = self.op, layer_kind(norm.kind), norm.attributes["epsilon"]
+        origin = getattr(kind, "origin", None)  # x and the batch's mean come less it
+        mean, var, batch_mean = slots["mean"], slots["var"], self.moments[norm.name].mean
+        if origin is not None:
+            mean = op.Sub(mean, op.constant(origin(norm)))
+        one = np.ones(norm.slots["mean"].shape, np.float32)
+        z, centred = (
+            op.BatchNormalization(x, one, 0 * one, m, var, epsilon=epsilon)
+            for m in (mean, batch_mean)
+        )
+        expected = along(op, op.Div(var, op.Add(var, epsilon)), x, 1)
+        self.statistics[f"{norm.name}.mean"] = Contribution(z, [1])
+        self.statistics[f"{norm.name}.var"] = Contribution(
+            op.Sub(op.Mul(centred, centred), expected), [1]
+        )
 
     def _modulate(self, layer: Hebbian, z: ir.Value) -> ir.Value:
         gain, shift = (self.slot(f"{layer.name}.{k}") for k in ("gain", "shift"))
@@ -134,17 +160,42 @@ def explain_graph(
     step = step_outputs(forward, name, objective, hebbian)
     kept = ("grad", "new", "objective")
     named = {k: v for k, v in step.items() if k.partition(".")[0] in kept}
-    for slot, part in forward.parts.items():
-        gradient = step[f"grad.{slot}"]
-        size = op.Mul(part.values, part.values)
-        named[f"map.{slot}"] = op.Sqrt(op.ReduceSum(size, part.own, keepdims=0))
-        wide = along(op, gradient, part.values, part.own[0]) if len(part.own) == 1 else gradient
-        named[f"along.{slot}"] = op.ReduceSum(op.Mul(part.values, wide), part.own, keepdims=0)
+    named |= _maps(op, forward.parts, step) | _maps(op, forward.statistics, step)
     if hebbian:
         for layer, x, weight in forward.inputs.values():
             slot = f"{layer.name}.weight"
             named[f"map.{slot}"], named[f"along.{slot}"] = _hebbian_maps(forward, layer, x, weight)
     return op.model(named, f"explain/{name}")
+
+
+def explain_batch_graph(lifted: Lifted) -> ir.Model | None:
+    """``explain/batch.onnx``: maps of the statistics alone, for methods without gradient.
+
+    None where the model has no statistics that follow a batch.
+    """
+    forward = _Explained(lifted)
+    forward.run()
+    named = _maps(forward.op, forward.statistics, {})
+    return forward.op.model(named, "explain/batch") if named else None
+
+
+def _maps(
+    op: Operators, parts: Mapping[str, Contribution], step: Mapping[str, ir.Value]
+) -> dict[str, ir.Value]:
+    """The outputs for each slot; its gradient is the step's, where it has one, since that may be masked."""
+    named = {}
+    for slot, part in parts.items():
+
+        def length(values: ir.Value, own: Sequence[int] = part.own) -> ir.Value:
+            return op.Sqrt(op.ReduceSum(op.Mul(values, values), own, keepdims=0))
+
+        named[f"map.{slot}"] = length(part.values)
+        together = op.ReduceSum(part.values, [0], keepdims=1)
+        named[f"place.{slot}"] = op.Squeeze(length(together), [0])
+        whole = step.get(f"grad.{slot}") or part.total(op)
+        wide = along(op, whole, part.values, part.own[0]) if len(part.own) == 1 else whole
+        named[f"along.{slot}"] = op.ReduceSum(op.Mul(part.values, wide), part.own, keepdims=0)
+    return named
 
 
 def _standardized(

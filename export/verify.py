@@ -202,31 +202,6 @@ class _Case:
         return oracle(reference, batch, self.objective, names, self.alpha, self.rule)
 
 
-def verify_maps(bundle: Bundle, samples: Array) -> list[Check]:
-    """That the contributions of all positions sum to the gradients of the step graphs.
-
-    Raises:
-        MismatchError: they do not; the message names the slot.
-    """
-    session, checks = AdaptSession(bundle), []
-    for graph in (g for g in bundle.manifest.provides if g.startswith("explain/")):
-        step = f"step/{graph.removeprefix('explain/')}"
-        for alpha in (1.0, 0.0):
-            batch = samples[:8]
-            parts, whole = (
-                session.run(g, batch, bundle.source_slots, alpha=alpha) for g in (graph, step)
-            )
-            error, where = _worst(parts.gradients, whole.gradients)
-            what = f"contributions of {graph} at alpha = {alpha:g}"
-            if not error <= 1:
-                raise MismatchError(
-                    f"{what} sum to {error:.1f} times the tolerance from the gradient of {where}: the "
-                    "layer's normalized input is not what its scale multiplies"
-                )
-            checks.append(Check(what, error, "tolerance"))
-    return checks
-
-
 def _worst(got: Mapping[str, Array], want: Mapping[str, Array]) -> tuple[float, str]:
     """Largest error in units of the tolerance, and the slot that has it."""
     common = [k for k in want if k in got]

@@ -84,6 +84,8 @@ def test_maps_are_those_of_autograd(name, alpha):
     compared = 0
     for slot, (contribution, channel, gradient) in want.items():
         assert near(got.outputs[f"map.{slot}"], np.linalg.norm(contribution, axis=channel)), slot
+        together = np.linalg.norm(contribution.sum(0, keepdims=True), axis=channel)[0]
+        assert near(got.outputs[f"place.{slot}"], together), slot
         others = tuple(k for k in range(contribution.ndim) if k != channel % contribution.ndim)
         assert np.abs(contribution.sum(others) - gradient).max() <= 1e-10 * top  # it decomposes
         if slot in bundle.manifest.zero_gradient and alpha == 1:
@@ -117,11 +119,57 @@ def test_contributions_sum_to_the_gradient_of_the_step(name, alpha):
             total = parts.outputs[f"along.{slot}"].sum(dtype=np.float64)
             assert total == pytest.approx(float((gradient**2).sum()), rel=1e-3, abs=1e-6 * top**2)
             assert (parts.outputs[f"map.{slot}"] >= 0).all()
+        if objective == "entropy":
+            assert not parts.new
         for slot, new in whole.new.items():
             assert np.array_equal(parts.new[slot], new)
         if alpha == 0:  # frames do not touch: one without weight contributes to no gradient
             maps = [parts.outputs[f"map.{slot}"] for slot in whole.gradients]
             assert not any(m[0].any() for m in maps) and all(m[1].any() for m in maps)
+
+
+@pytest.mark.parametrize("name", ["norms:factory", "sensor_cnn:factory"])
+def test_statistics_move_by_what_positions_add(name):
+    """c_u = (x_u - μ)/σ and ((x_u - μ_b)² - σ²)/σ², at a state that is not the source."""
+    net, _ = model(name)
+    bundle, batch = explained(name), batches(name, 5)
+    rng, slots = np.random.default_rng(1), dict(bundle.source_slots)
+    for k, v in slots.items():
+        if k.endswith((".mean", ".var")):
+            slots[k] = (v * rng.uniform(0.5, 1.5, v.shape)).astype(np.float32)
+    session, inputs = AdaptSession(bundle), {}
+    outputs = session.run("explain/entropy", batch, slots, alpha=1.0).outputs
+    twin = Twin(net, HEBBIAN[name])
+    twin.load(slots)
+    for layer, norm in twin.norms.items():
+        norm.register_forward_pre_hook(lambda m, x, layer=layer: inputs.update({layer: x[0]}))
+    twin.alpha = 1.0
+    twin.net(torch.tensor(batch, dtype=twin.dtype))
+    moments = session.run("batch", batch, slots, alpha=1.0).moments
+    checked = 0
+    for layer, norm in twin.norms.items():
+        if not isinstance(norm, nn.modules.batchnorm._BatchNorm):
+            continue
+        x = np.moveaxis(inputs[layer].detach().numpy(), 1, -1)
+        flat = x.reshape(-1, x.shape[-1])
+        deviation = np.sqrt(norm.running_var.numpy() + norm.eps)
+        shift = (x - norm.running_mean.numpy()) / deviation
+        spread = ((x - flat.mean(0)) ** 2 - norm.running_var.numpy()) / deviation**2
+        old_mean, old_var = (slots[f"{layer}.{k}"] for k in ("mean", "var"))
+        for kind, want, moved in (
+            ("mean", shift, (moments[layer].mean - old_mean) / deviation),
+            ("var", spread, (moments[layer].var - old_var) / deviation**2),
+        ):
+            slot, whole = f"{layer}.{kind}", want.reshape(flat.shape).sum(0)
+            assert np.allclose(whole / len(flat), moved, rtol=1e-3, atol=1e-3)  # it decomposes
+            assert near(outputs[f"map.{slot}"], np.linalg.norm(want, axis=-1)), slot
+            assert near(outputs[f"place.{slot}"], np.linalg.norm(want.sum(0), axis=-1), 1e-3), slot
+            assert near(outputs[f"along.{slot}"], want @ whole, 1e-3), slot
+            checked += 1
+    assert checked >= 4
+    alone = session.run("explain/batch", batch, slots, alpha=1.0).outputs
+    for key, value in alone.items():
+        assert near(value, outputs[key]), key
 
 
 def test_a_norm_that_is_computed_with_its_convolution(tmp_path):
