@@ -1,4 +1,4 @@
-"""The command ``tta``: export, inspect, run, simulate, audit, evaluate, demo, bench, serial, state."""
+"""The command ``tta``: export, inspect, run, simulate, audit, explain, evaluate, demo, bench, serial, ..."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tta.alarm_arguments import add_run_arguments, policy, told
 from tta.arguments import (
     bench_arguments,
     evaluate_arguments,
+    explain_arguments,
     export_arguments,
     serial_arguments,
     whole,
@@ -50,6 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     _run(commands.add_parser("run", help="stream a source through a bundle that adapts"))
     _simulate(commands.add_parser("simulate", help="what a shift does, and what adaptation buys"))
     _audit(commands.add_parser("audit", help="which input channels a model relies on"))
+    told_why = commands.add_parser("explain", help="where in the input the last steps came from")
+    explain_arguments(told_why)
+    told_why.set_defaults(action=explain)
     judged = commands.add_parser("evaluate", help="judge methods under protocols, on labelled data")
     evaluate_arguments(judged)
     judged.set_defaults(action=evaluate)
@@ -260,6 +264,13 @@ def audit(given: argparse.Namespace) -> None:
         threads=given.threads,
         kept=not given.no_keep,
     )
+
+
+def explain(given: argparse.Namespace) -> None:
+    """``tta explain``."""
+    from tta.explanation.command import explain_command
+
+    explain_command(given)
 
 
 def evaluate(given: argparse.Namespace) -> None:

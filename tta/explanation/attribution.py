@@ -47,7 +47,7 @@ class LayerMap:
         along: ``(N, ...)``, ⟨c_u, G⟩/|G|² with G = Σ c_u: shares with a sign, which sum to 1.
         size: |G|, the length of what moved the layer: the gradient, Δw, or the shift of the statistics.
         change: |new - old|/|old| of the slots that the step moved; of statistics, the root mean square of
-            Δμ/σ and Δσ²/σ².
+            (μ_b - μ)/σ and (σ²_b - σ²)/σ², a part of which the state follows.
         share: its part in the changes of all layers of its part of the step.
         heat: ``(N, H, W)`` or ``(N, T)``, the values on the input, mean 1; None where it has no places.
         place: ``(H, W)`` or ``(T,)``, likewise of |Σ_n c_nu|, the batch as a whole.
@@ -202,7 +202,13 @@ def trace(
         heat, place = (
             onto(v, manifest.input.sample, batch.shape[1:]) for v in (values, whole[None])
         )
-        change = _change(kind, names, state, after)
+        if (
+            kind == "statistics"
+        ):  # G is M times the shift, and σ has the layer's epsilon in it there
+            numbers = sum(state.slots[name].size for name in names)
+            change = math.sqrt(square / numbers) / values.size
+        else:
+            change = _change(names, state, after)
         layers.append(
             LayerMap(
                 layer, kind, values, along / square, math.sqrt(square), change, change,
@@ -239,19 +245,12 @@ def _joint(outputs: Mapping[str, Array], names: Sequence[str], what: str) -> Arr
     return joint
 
 
-def _change(kind: Kind, names: Sequence[str], state: State, after: State) -> float:
-    if kind != "statistics":
-        old, new = (
-            np.concatenate([np.ravel(s.slots[name]) for name in names]).astype(np.float64)
-            for s in (state, after)
-        )
-        return float(np.linalg.norm(new - old) / max(float(np.linalg.norm(old)), 1e-12))
-    squares = []
-    for name in names:
-        var = np.maximum(state.slots[f"{name.rpartition('.')[0]}.var"].astype(np.float64), 1e-12)
-        moved = after.slots[name].astype(np.float64) - state.slots[name]
-        squares.append(np.square(moved) / (var if name.endswith(".mean") else np.square(var)))
-    return float(np.sqrt(np.mean(squares)))
+def _change(names: Sequence[str], state: State, after: State) -> float:
+    old, new = (
+        np.concatenate([np.ravel(s.slots[name]) for name in names]).astype(np.float64)
+        for s in (state, after)
+    )
+    return float(np.linalg.norm(new - old) / max(float(np.linalg.norm(old)), 1e-12))
 
 
 def _part(layers: Sequence[LayerMap]) -> Part | None:
