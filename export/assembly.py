@@ -253,6 +253,7 @@ def _calibrated(
     limits: dict[str, float] = {}
     if given:
         found |= calibrate.statistics(bundle, session, data)
+        found |= calibrate.usual_places(bundle, session, data)
         limits = calibrate.thresholds(bundle, session, data, found)
         found |= calibrate_drift(bundle, session, data, found, targets, drift)
         if drift is not None and drift.kinds:

@@ -8,9 +8,10 @@ for each batch), lets Tent take one step from the source, and compares the heat 
 - **clean**: the same place on the same frames without the fault: objects stand in the middle of pictures;
 - **hits**: how often the hottest place lies within the fault (the pointing game, without a margin).
 
-``frame`` is each frame by itself; ``batch`` the whole step, since a fault stays where it is. Other maps: the
-product of the layers' min-max normalised maps, as Rebuffi et al. combine layers; the input gradient
-|dL/dx|₂ of the same loss under the same statistics, by torch; smoothed noise.
+``frame`` is each frame by itself; ``batch`` the whole step, since a fault stays where it is. ``as it is``
+shows the statistics without taking off what source frames add anyway. Other maps: the product of the layers'
+min-max normalised maps, as Rebuffi et al. combine layers; the input gradient |dL/dx|₂ of the same loss under
+the same statistics, by torch; smoothed noise.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from tests.recipes.train_cifar import read_jpegs
 from tta.adapters.tent import Tent
 from tta.bundle import Bundle
 from tta.corruptions._planes import gaussian
-from tta.explanation import explain
+from tta.explanation.attribution import Heard, trace
 from tta.export import to_bundle
 from tta.runtime.session import AdaptSession
 
@@ -64,16 +65,17 @@ def put(images, fault, row, column, rng):
 
 
 def model(name):
-    """Network, its preprocessing, images, and modules to which the reference ties its modulator."""
+    """Network, its preprocessing, images, images for calibration, and what the reference calls Hebbian."""
     if name == "cifar":
         from tests.models.cifar import factory, preprocess
 
-        return factory()[0], preprocess, read_jpegs("cifar10_test_jpeg", 32)[0], ("stem", "norm")
+        images = read_jpegs("cifar10_test_jpeg", 32)[0]
+        return factory()[0], preprocess, images[:-512], images[-512:], ("stem", "norm")
     from tests.models.lite0 import factory, preprocess
     from tests.recipes.make_lite0_bundle import photographs
 
-    stem = ("_conv_stem", "_bn0")
-    return factory()[0], preprocess, photographs()[0], stem
+    images, _, held, _ = photographs()
+    return factory()[0], preprocess, images, held, ("_conv_stem", "_bn0")
 
 
 def input_gradient(twin, batch):
@@ -105,9 +107,11 @@ def scores(heat, region):
     return lift, inside[flat.argmax(1)]
 
 
-def maps_of(e, twin, batch, rng):
+def maps_of(e, plain, twin, batch, rng):
     """By name: maps of each frame ``(N, H, W)``, and of the batch ``(H, W)``."""
     found = {f"{name} part": (part.heat, part.place) for name, part in e.parts.items()}
+    part = plain.parts["statistics"]
+    found["statistics part, as it is"] = part.heat, part.place
     drawn = {
         "gradient part, product of layers": product(
             [m for m in e.layers if m.kind == "norm" and m.heat is not None]
@@ -121,7 +125,7 @@ def maps_of(e, twin, batch, rng):
 def measure(bundle, twin, preprocess, images, batches):
     """Rows of figures: fault, map, and the means over frames and batches."""
     run, method, rng = AdaptSession(bundle).run, Tent(), np.random.default_rng(0)
-    state = method.init(bundle.manifest, bundle.source_slots)
+    state, usual = method.init(bundle.manifest, bundle.source_slots), bundle.calibration()
     for fault in FAULTS:
         found = {}
         for k in range(batches):
@@ -130,8 +134,12 @@ def measure(bundle, twin, preprocess, images, batches):
             faulty, region = put(chosen, fault, row, column, rng)
             for world, shown in (("fault", faulty), ("clean", chosen)):
                 batch = preprocess(shown).numpy()
-                e = explain(bundle, state, batch, method, run)
-                for name, (heat, place) in maps_of(e, twin, batch, rng).items():
+                heard = Heard(run)
+                after, _ = method.adapt(state, batch, heard)
+                given = bundle.manifest, run, heard.call, state, after
+                plain = trace(*given)
+                e = trace(*given, usual)
+                for name, (heat, place) in maps_of(e, plain, twin, batch, rng).items():
                     row_of = found.setdefault(name, {})
                     for of, maps in (("frame", heat), ("batch", place[None])):
                         for what, values in zip(("lift", "hits"), scores(maps, region)):
@@ -148,12 +156,12 @@ def main():
     parser.add_argument("--json")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    net, preprocess, images, hebbian = model(given.model)
+    net, preprocess, images, held, hebbian = model(given.model)
     with tempfile.TemporaryDirectory() as scratch:
         if given.bundle:
             bundle = Bundle(given.bundle)
         else:
-            x = preprocess(images[-8:])
+            x = preprocess(held)
             out = Path(scratch) / "m.tta"
             bundle = to_bundle(net, x[:4], out, samples=x.numpy(), explain=True).bundle
         twin = Twin(net, hebbian, torch.float32)

@@ -1,5 +1,7 @@
 """Where a step came from: parts, layers, frames and places of one step."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,8 @@ from tta.errors import BundleError
 from tta.explanation import explain
 from tta.explanation.attribution import Heard, trace
 from tta.explanation.heat import half, onto
+from tta.export.calibrate import PLACED, usual_places
+from tta.records import Slot, Step
 from tta.runtime.session import AdaptSession
 
 NAME = "fashion:factory"
@@ -64,7 +68,8 @@ def test_parts_are_what_the_method_changes(patched):
     alone = step(BnStats(), patched)
     assert set(alone.parts) == {"statistics"} and alone.without_gradient
     assert not step(Tent(), patched).without_gradient
-    assert np.allclose(alone.parts["statistics"].heat, still.parts["statistics"].heat, rtol=1e-3)
+    followed = step(Nhl(lr=0, eta=0), patched).parts["statistics"].heat
+    assert np.allclose(alone.parts["statistics"].heat, followed, rtol=1e-3, atol=1e-5)
 
 
 def test_a_patch_of_noise_shows_up_where_it_is(patched):
@@ -78,6 +83,56 @@ def test_a_patch_of_noise_shows_up_where_it_is(patched):
     for name in ("statistics", "hebbian"):
         assert inside(found.parts[name].place) and not inside(clean.parts[name].place)
         assert found.parts[name].place[PATCH].sum() > clean.parts[name].place[PATCH].sum()
+
+
+def test_what_source_frames_add_is_taken_off(patched):
+    """So the patch holds more of the statistics' heat, and its border less."""
+    found, method = explained(NAME), Tent()
+    state, run = method.init(found.manifest, found.source_slots), AdaptSession(found).run
+    heard = Heard(run)
+    after, _ = method.adapt(state, patched, heard)
+    given = found.manifest, run, heard.call, state, after
+    plain, beyond = trace(*given), trace(*given, found.calibration())
+    places = [e.parts["statistics"].place for e in (plain, beyond)]
+    inside = [p[PATCH].sum() / p.sum() for p in places]
+    assert inside[1] > inside[0]
+    assert np.array_equal(
+        plain.parts["gradient"].heat, beyond.parts["gradient"].heat
+    )  # which has no such reference
+    for one, other in zip(plain.layers, beyond.layers):
+        assert one.size == other.size and np.array_equal(one.values, other.values)
+
+
+def test_what_source_frames_add():
+    """Mean squares of contributions, and of their means over pairs of different frames of a batch."""
+    rng = np.random.default_rng(0)
+    c = rng.normal(size=(40, 7, 5)) + rng.normal(size=(7, 5))  # frames, channels, positions
+
+    class Session:
+        def run(self, graph, batch, slots):
+            assert graph == "explain/batch"
+            mean, var = batch[:, :4], batch[:, 4:]  # the two slots' channels
+            outputs = {}
+            for kind, part in (("mean", mean), ("var", var)):
+                outputs[f"map.norm.{kind}"] = np.linalg.norm(part, axis=1)
+                outputs[f"place.norm.{kind}"] = np.linalg.norm(part.sum(0), axis=0)
+            return Step(outputs)
+
+    slots = tuple(Slot(f"norm.{k}", k, "norm", (4,)) for k in ("mean", "var"))
+    manifest = SimpleNamespace(
+        provides=("explain/batch",),
+        input=SimpleNamespace(sample=(7, 5)),
+        named=lambda *roles: tuple(s for s in slots if s.role in roles),
+    )
+    found = usual_places(SimpleNamespace(manifest=manifest, source_slots={}), Session(), c)
+    assert np.allclose(found["explain.frame.norm"], (c**2).sum(1).mean(0), rtol=1e-5)
+    pairs = [
+        (c[i] * c[j]).sum(0)
+        for i in range(40)
+        for j in range(40)
+        if i != j and i // PLACED == j // PLACED
+    ]
+    assert np.allclose(found["explain.batch.norm"], np.maximum(np.mean(pairs, 0), 0), rtol=1e-4)
 
 
 def test_a_frame_unlike_the_others_has_the_largest_share():

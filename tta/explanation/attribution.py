@@ -49,7 +49,8 @@ class LayerMap:
         change: |new - old|/|old| of the slots that the step moved; of statistics, the root mean square of
             (μ_b - μ)/σ and (σ²_b - σ²)/σ², a part of which the state follows.
         share: its part in the changes of all layers of its part of the step.
-        heat: ``(N, H, W)`` or ``(N, T)``, the values on the input, mean 1; None where it has no places.
+        heat: ``(N, H, W)`` or ``(N, T)``, the values on the input, mean 1; None where it has no places. Of
+            statistics only what goes beyond that of source frames, where calibration has seen some.
         place: ``(H, W)`` or ``(T,)``, likewise of |Σ_n c_nu|, the batch as a whole.
     """
 
@@ -152,7 +153,7 @@ def explain(
     check_explainable(method, bundle)
     heard = Heard(run or AdaptSession(bundle).run)
     after, _ = method.adapt(state, batch, heard)
-    return trace(bundle.manifest, heard, heard.call, state, after)
+    return trace(bundle.manifest, heard, heard.call, state, after, bundle.calibration())
 
 
 def explaining(graph: str) -> str:
@@ -176,7 +177,12 @@ def check_explainable(method: Adapter, bundle: Bundle) -> None:
 
 
 def trace(
-    manifest: Manifest, run: Run, call: Call | None, state: State, after: State
+    manifest: Manifest,
+    run: Run,
+    call: Call | None,
+    state: State,
+    after: State,
+    usual: Mapping[str, Array] | None = None,
 ) -> Explanation:
     """The explanation of a step that was made already.
 
@@ -186,6 +192,7 @@ def trace(
         call: the run that the step came from.
         state: the state before.
         after: the state after.
+        usual: the bundle's calibration, which may know what source frames add where.
     """
     if call is None or explaining(call.graph) not in manifest.provides:
         return Explanation((), {}, after.step, after)
@@ -199,9 +206,10 @@ def trace(
             continue
         placed = f"place.{names[0]}" in outputs
         whole = _joint(outputs, names, "place") if placed else values.mean(0)
-        heat, place = (
-            onto(v, manifest.input.sample, batch.shape[1:]) for v in (values, whole[None])
-        )
+        shown = values, whole[None]
+        if kind == "statistics":
+            shown = _beyond(*shown, layer, usual or {})
+        heat, place = (onto(v, manifest.input.sample, batch.shape[1:]) for v in shown)
         if (
             kind == "statistics"
         ):  # G is M times the shift, and σ has the layer's epsilon in it there
@@ -243,6 +251,21 @@ def _joint(outputs: Mapping[str, Array], names: Sequence[str], what: str) -> Arr
     found = [outputs[f"{what}.{name}"].astype(np.float64) for name in names]
     joint: Array = np.sum(found, axis=0) if what == "along" else np.sqrt(np.square(found).sum(0))
     return joint
+
+
+def _beyond(
+    values: Array, whole: Array, layer: str, usual: Mapping[str, Array]
+) -> tuple[Array, Array]:
+    """What goes beyond the contributions of source frames: √max(0, |c|² - E|c|²), see ``usual_places``."""
+    frame, batch = (usual.get(f"explain.{k}.{layer}") for k in ("frame", "batch"))
+    if frame is None or batch is None or frame.shape != values.shape[1:]:
+        return values, whole
+    n = len(values)
+    expected = n * frame.astype(np.float64) + n * (n - 1) * batch
+    return (
+        np.sqrt(np.maximum(np.square(values) - frame, 0)),
+        np.sqrt(np.maximum(np.square(whole) - expected, 0)),
+    )
 
 
 def _change(names: Sequence[str], state: State, after: State) -> float:

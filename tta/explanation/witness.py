@@ -139,8 +139,10 @@ def watch(
             pass
     if not witness.rounds:
         raise TtaError(_nothing(stream, last))
-    run = model.adapting.run
-    traced = [(r, trace(bundle.manifest, run, r.call, r.state, r.after)) for r in witness.rounds]
+    given = (bundle.manifest, model.adapting.run)
+    traced = [
+        (r, trace(*given, r.call, r.state, r.after, model.calibration)) for r in witness.rounds
+    ]
     return Watched(stream, traced)
 
 
