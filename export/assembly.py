@@ -26,6 +26,7 @@ from tta.export.canonical import canonical
 from tta.export.choice import Layers
 from tta.export.coupling import batch_coupled
 from tta.export.drift_calibration import DriftOptions, calibrate_drift
+from tta.export.explain_graph import explain_batch_graph, explain_graph
 from tta.export.infer_graph import infer_graph
 from tta.export.kind_calibration import calibrate_kinds
 from tta.export.layer_outputs import source_outputs
@@ -78,6 +79,7 @@ def to_bundle(
     layers: Layers = "all",
     constant_statistics: bool = False,
     recompute: bool = False,
+    explain: bool = False,
     objectives: Sequence[str] = ("entropy", "nhl"),
     task: str = "classify",
     name: str | None = None,
@@ -105,6 +107,7 @@ def to_bundle(
         constant_statistics: whether gradients take batch statistics for constants: faster, and no
             longer exact.
         recompute: whether the way back computes every second norm's input again: slower, and less memory.
+        explain: whether each step graph gets one beside it that says where in the input a step came from.
         objectives: step graphs to build: those that the adapters of these names ask for.
         task: ``classify``, ``regress`` or ``embed``; objectives of class scores need ``classify``, and other
             bundles go without.
@@ -175,6 +178,14 @@ def to_bundle(
             recompute,
             sources,
         )
+    if explain:  # gradients as sums of contributions, checked as those of the steps are
+        functions |= {g.replace("step/", "explain/", 1): given for g, given in functions.items()}
+        if (statistics := explain_batch_graph(lifted)) is not None:
+            graphs["explain/batch"] = statistics
+    for graph in (g for g in functions if g.startswith("explain/")):
+        graphs[graph] = explain_graph(
+            lifted, graph.removeprefix("explain/"), *functions[graph], constant_statistics, sources
+        )
 
     try:
         build(dict(preprocess or {"kind": "none"}), InputSpec(input_name, _batched(lifted)))
@@ -241,6 +252,7 @@ def _calibrated(
         found |= calibrate.statistics(bundle, session, data)
         if "step/pseudo_label" in manifest.provides:
             found |= calibrate.fisher(bundle, session, data)
+        found |= calibrate.usual_places(bundle, session, data)
         limits = calibrate.thresholds(bundle, session, data, found)
         found |= calibrate_drift(bundle, session, data, found, targets, drift)
         if drift is not None and drift.kinds:

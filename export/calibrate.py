@@ -12,6 +12,7 @@ from tta.records import Array
 from tta.runtime.session import AdaptSession
 
 CHUNK = 64
+PLACED = 16  # frames whose contributions are added up
 BATCHES = (8, 16, 32, 64)
 MIN_BATCHES = 4
 MARGIN = 1.5
@@ -56,6 +57,44 @@ def statistics(bundle: Bundle, session: AdaptSession, samples: Array) -> dict[st
     if entropy:
         out["entropy"] = np.concatenate(entropy)
     return out
+
+
+def usual_places(bundle: Bundle, session: AdaptSession, samples: Array) -> dict[str, Array]:
+    """What source frames add to a shift of the statistics, place by place; c_nu as in ``explain_graph``.
+
+    Source frames differ from the source statistics too, and where a convolution pads, all of them alike: at
+    borders contributions add up without any shift. For a batch of N frames from the source,
+
+        E|Σ_n c_nu|² = N·a_u + N(N - 1)·b_u,    a_u = E|c_nu|²,    b_u = |E c_nu|²
+
+    Returns:
+        ``explain.frame.<layer>`` a and ``explain.batch.<layer>`` b, in the shape of the layer's positions;
+        empty where the bundle cannot be explained, or its inputs have no fixed size.
+    """
+    known = bundle.manifest
+    if "explain/batch" not in known.provides or None in known.input.sample or len(samples) < 2:
+        return {}
+    sums: dict[str, list[Array]] = {}
+    seen, pairs = 0, 0
+    for start in range(0, len(samples), PLACED):
+        batch = samples[start : start + PLACED]
+        n = len(batch)
+        outputs = session.run("explain/batch", batch, bundle.source_slots).outputs
+        seen, pairs = seen + n, pairs + n * (n - 1)
+        for layer in (s.layer for s in known.named("mean")):
+            frame, whole = (
+                sum(outputs[f"{what}.{layer}.{k}"].astype(np.float64) ** 2 for k in ("mean", "var"))
+                for what in ("map", "place")
+            )
+            old = sums.setdefault(layer, [np.zeros_like(whole), np.zeros_like(whole)])
+            sums[layer] = [old[0] + np.sum(frame, 0), old[1] + whole]
+    found: dict[str, Array] = {}
+    for layer, (frames, batches) in sums.items():
+        found[f"explain.frame.{layer}"] = (frames / seen).astype(np.float32)
+        found[f"explain.batch.{layer}"] = np.maximum((batches - frames) / pairs, 0).astype(
+            np.float32
+        )
+    return found
 
 
 def running_statistics(bundle: Bundle) -> dict[str, Array]:

@@ -61,6 +61,8 @@ def export_command(given: argparse.Namespace) -> None:
         options["constant_statistics"] = True
     if given.recompute:
         options["recompute"] = True
+    if given.explain:
+        options["explain"] = True
     if given.objectives:
         options["objectives"] = given.objectives.split(",")
     if given.ep is not None:

@@ -35,7 +35,7 @@ class Objective(Protocol):
 
 
 @dataclass
-class _Statistics(Forward):
+class Statistical(Forward):
     """Slots as inputs, norms under the statistics rule."""
 
     alpha: ir.Value | None = None
@@ -67,6 +67,7 @@ class _Statistics(Forward):
             super()._node(node)
 
     def slot(self, name: str) -> ir.Value:
+        """The graph's input of that name, made when it is asked for first."""
         if name not in self.slots:
             self.slots[name] = self.op.input(name, np.float32, self.lifted.values[name].shape)
         return self.slots[name]
@@ -210,14 +211,14 @@ class _Statistics(Forward):
 
 def batch_graph(lifted: Lifted) -> ir.Model:
     """``batch.onnx``: the forward under the statistics rule, with batch moments by layer."""
-    forward = _Statistics(lifted)
+    forward = Statistical(lifted)
     outputs = forward.run()
     return forward.op.model(forward.results(outputs), "batch")
 
 
 def answers_graph(lifted: Lifted) -> ir.Model:
     """A graph of mean and variance of what each norm layer puts out, ``mean.<layer>``, ``var.<layer>``."""
-    forward = _Statistics(lifted)
+    forward = Statistical(lifted)
     forward.run()
     named = {}
     for layer, pair in forward.answered().items():
@@ -247,8 +248,21 @@ def step_graph(
         NoGradientError: an operator between a layer and the objective has no gradient rule; the
             message names the node and the layers that could still be adapted.
     """
-    forward = _Statistics(lifted, constant=constant_statistics, recompute=recompute)
-    op = forward.op
+    forward = Statistical(lifted, constant=constant_statistics, recompute=recompute)
+    return forward.op.model(
+        step_outputs(forward, name, objective, hebbian, sources), f"step/{name}"
+    )
+
+
+def step_outputs(
+    forward: Statistical,
+    name: str,
+    objective: Objective,
+    hebbian: bool,
+    sources: Mapping[str, tuple[Array, Array]] | None = None,
+) -> dict[str, ir.Value]:
+    """Emit a step into an empty forward; its outputs by name."""
+    op, lifted = forward.op, forward.lifted
     if hebbian:
         forward.plasticity = Plasticity(
             *(op.input(n, np.float32, []) for n in ("eta", "anti", "max_norm", "centre"))
@@ -277,16 +291,16 @@ def step_graph(
         raise NoGradientError(_still(lifted, forward, loss, wanted, str(error))) from error
     found = {n: gradients.get(value) for n, value in wanted.items()}
     given = {n: g for n, g in found.items() if g is not None}
-    if forward.alpha is not None and not constant_statistics and not layered:
+    if forward.alpha is not None and not forward.constant and not layered:
         silent = {n: given[n] for n in zero_gradient(lifted) if n in given}
         given |= _masked(op, silent, forward.alpha)
     for slot, value in wanted.items():
         named[f"grad.{slot}"] = given[slot] if slot in given else op.Mul(value, 0.0)
-    return op.model(named, f"step/{name}")
+    return named
 
 
 def _layers(
-    forward: _Statistics, sources: Mapping[str, tuple[Array, Array]]
+    forward: Statistical, sources: Mapping[str, tuple[Array, Array]]
 ) -> tuple[dict[str, LayerStatistics]]:
     """The third argument of an objective."""
     constant = forward.op.constant
@@ -315,7 +329,7 @@ def _masked(op: Operators, silent: Mapping[str, ir.Value], alpha: ir.Value) -> d
 
 def _still(
     lifted: Lifted,
-    forward: _Statistics,
+    forward: Statistical,
     loss: ir.Value,
     wanted: Mapping[str, ir.Value],
     message: str,

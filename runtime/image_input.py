@@ -65,6 +65,12 @@ class ImageInput:
             planes = np.repeat(planes, 3, axis=0)
         return sample(planes * self._gain + self._offset, self._input, frame)
 
+    def seen(self, height: int, width: int) -> tuple[float, float, float, float]:
+        """The part of a picture of that size that becomes the input: top, left, bottom, right as shares."""
+        size = self._target(height, width)
+        top, left, high, wide = self._cut(size, Frame(np.zeros(0), 0.0, 0))
+        return top / size[0], left / size[1], (top + high) / size[0], (left + wide) / size[1]
+
     def _pixels(self, data: Array, frame: Frame) -> tuple[Array, bool]:
         """Planes ``(C, H, W)`` float32 in 0..255, and whether they are whole numbers."""
         said = f"image frame {frame.seq} has shape {data.shape}"

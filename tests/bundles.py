@@ -75,3 +75,12 @@ def bundle(name: str) -> Bundle:
 def session(name: str) -> AdaptSession:
     """The step graphs of that bundle."""
     return AdaptSession(bundle(name))
+
+
+@functools.cache
+def explained(name: str) -> Bundle:
+    """That model's bundle with the graphs of ``tta explain``; of real images calibrated with 96 of them."""
+    net, example = model(name)
+    out = Path(_FOLDER.name) / f"{name.replace(':', '-')}-explained.tta"
+    samples = batches(name, 96, seed=99) if name.startswith("fashion") else None
+    return to_bundle(net, example, out, samples=samples, explain=True).bundle

@@ -41,6 +41,11 @@ def export_arguments(p: argparse.ArgumentParser) -> None:
         help="step graphs to build (default entropy,nhl); others: actmad, pseudo_label, slr, z_loss",
     )
     p.add_argument(
+        "--explain",
+        action="store_true",
+        help="graphs for tta explain as well: where in the input a step came from",
+    )
+    p.add_argument(
         "--ep",
         help="how slots reach a provider: refold, inputs or affine; cpu:refold,tensorrt:affine",
     )
@@ -143,6 +148,21 @@ def evaluate_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("--jobs", type=whole(1), default=1, help="processes (default 1)")
     p.add_argument("--backend", help="joblib backend by name, such as loky or dask")
     p.add_argument("--json", metavar="FILE", help="write the table as JSON")
+
+
+def explain_arguments(p: argparse.ArgumentParser) -> None:
+    """Arguments of ``tta explain``."""
+    p.add_argument("bundle", help="one that was exported with --explain")
+    p.add_argument("source", help="as for tta run")
+    p.add_argument("--adapter", default="nhl", help="name?option=value (default nhl)")
+    p.add_argument("--steps", type=whole(1), default=1, help="of the last ones (default 1)")
+    p.add_argument(
+        "--out", default="explained", metavar="DIR", help="folder of the files (default explained)"
+    )
+    p.add_argument("--batch", type=whole(1), default=16, help="frames a step (default 16)")
+    p.add_argument("--governor", choices=("auto", "always", "off"), default="auto")
+    p.add_argument("--threads", type=whole(1), default=1, help="inference threads (default 1)")
+    p.add_argument("--limit", type=whole(1), help="frames at most")
 
 
 def serial_arguments(p: argparse.ArgumentParser) -> None:

@@ -142,11 +142,11 @@ class Bundle:
             BundleError: the bundle was exported without it; the message says how to get it.
         """
         if name != "infer" and name not in self.manifest.provides:
-            cure = (
-                f"export again with --objectives {name.removeprefix('step/')}"
-                if name.startswith("step/")
-                else "export again"
-            )
+            kind, _, objective = name.partition("/")
+            cure = {
+                "step": f"export again with --objectives {objective}",
+                "explain": f"export again with --explain and the objective {objective}",
+            }.get(kind, "export again")
             raise BundleError(
                 f"this bundle has no graph {name!r}, it provides "
                 f"{', '.join(self.manifest.provides)}: {cure}"

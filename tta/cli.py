@@ -12,12 +12,14 @@ from tta.alarm_arguments import add_run_arguments, policy, told
 from tta.arguments import (
     bench_arguments,
     evaluate_arguments,
+    explain_arguments,
     export_arguments,
     serial_arguments,
     whole,
 )
 from tta.errors import TtaError
 from tta.manifest import PROFILES
+from tta.state_tools import state_arguments
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,6 +52,9 @@ def _parser() -> argparse.ArgumentParser:
     _run(commands.add_parser("run", help="stream a source through a bundle that adapts"))
     _simulate(commands.add_parser("simulate", help="what a shift does, and what adaptation buys"))
     _audit(commands.add_parser("audit", help="which input channels a model relies on"))
+    told_why = commands.add_parser("explain", help="where in the input the last steps came from")
+    explain_arguments(told_why)
+    told_why.set_defaults(action=explain)
     judged = commands.add_parser("evaluate", help="judge methods under protocols, on labelled data")
     evaluate_arguments(judged)
     judged.set_defaults(action=evaluate)
@@ -65,7 +70,9 @@ def _parser() -> argparse.ArgumentParser:
     ports = commands.add_parser("serial", help="look at microcontrollers on serial ports")
     serial_arguments(ports)
     ports.set_defaults(action=serial)
-    _state(commands.add_parser("state", help="look at adapted states, or write them as ONNX"))
+    state_arguments(
+        commands.add_parser("state", help="look at adapted states, or write them as ONNX")
+    )
     return parser
 
 
@@ -149,7 +156,7 @@ def run(given: argparse.Namespace) -> None:
     alarms = policy(given)
     profile = load(given.device)
     bundle = Bundle(given.bundle)
-    state = load_state(given.state, bundle) if given.state else None
+    state = loadstate_arguments(given.state, bundle) if given.state else None
     if given.save_state and len(given.source) > 1:
         raise TtaError("--save-state keeps the state of one stream: name one source")
     if given.save_state:
@@ -195,7 +202,7 @@ def run(given: argparse.Namespace) -> None:
             lost = f"{name}{counts.unreadable} readings were no frames, the last: {counts.last_unreadable}"
             print(lost, file=sys.stderr)
     if given.save_state:
-        save_state(given.save_state, streams[0].current, bundle)
+        savestate_arguments(given.save_state, streams[0].current, bundle)
     for stream in streams:
         if 0 < stream.counts.frames == stream.counts.skipped:
             raise TtaError(f"no frame could be used, the last because {stream.complaint}")
@@ -263,6 +270,13 @@ def audit(given: argparse.Namespace) -> None:
         threads=given.threads,
         kept=not given.no_keep,
     )
+
+
+def explain(given: argparse.Namespace) -> None:
+    """``tta explain``."""
+    from tta.explanation.command import explain_command
+
+    explain_command(given)
 
 
 def evaluate(given: argparse.Namespace) -> None:
@@ -353,39 +367,3 @@ def serial(given: argparse.Namespace) -> None:
         serial_tools.hello(given.port, given.baud)
     else:
         getattr(serial_tools, given.what)(given.port, given.baud, given.seconds)
-
-
-def _state(p: argparse.ArgumentParser) -> None:
-    commands = p.add_subparsers(required=True, metavar="COMMAND")
-    show = commands.add_parser("show", help="what a state file holds")
-    show.add_argument("bundle")
-    show.add_argument("state")
-    show.set_defaults(action=state_show)
-    out = commands.add_parser("export", help="write the adapted model as a plain ONNX file")
-    out.add_argument("bundle")
-    out.add_argument("state", nargs="?", help="state file; without one, the source model")
-    out.add_argument("--onnx", required=True, metavar="FILE", help="file to write")
-    out.set_defaults(action=state_export)
-
-
-def state_show(given: argparse.Namespace) -> None:
-    """``tta state show``."""
-    from tta.bundle import Bundle
-    from tta.inspection import describe_state
-    from tta.runtime.store import load_state
-
-    bundle = Bundle(given.bundle)
-    print(describe_state(bundle, load_state(given.state, bundle)), end="")
-
-
-def state_export(given: argparse.Namespace) -> None:
-    """``tta state export``."""
-    from tta.bundle import Bundle
-    from tta.runtime.fold import fold
-    from tta.runtime.store import load_state
-
-    bundle = Bundle(given.bundle)
-    state = load_state(given.state, bundle) if given.state else None
-    written = fold(bundle, state, given.onnx)
-    what = f"state at step {state.step}" if state else "source model"
-    print(f"{written}: {what}, {written.stat().st_size / 1e6:.2f} MB, plain ONNX")

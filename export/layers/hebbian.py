@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import onnx_ir as ir
@@ -45,6 +46,26 @@ class Plasticity:
     anti: ir.Value
     max_norm: ir.Value
     centre: ir.Value
+
+
+class Change(NamedTuple):
+    """Δw of a layer as the rule says it, and what it comes from.
+
+    Attributes:
+        u: pre-activations, without bias.
+        s: signed shares of the units, in u's shape.
+        dw: Δw summed over batch and positions, before it is divided, in the weight's shape.
+        norm0: R = ‖w⁰‖² by unit, in a shape that broadcasts against the weight.
+        winner: mean largest share y.
+        channel: the axis of u that counts units.
+    """
+
+    u: ir.Value
+    s: ir.Value
+    dw: ir.Value
+    norm0: ir.Value
+    winner: ir.Value
+    channel: int
 
 
 class HebbianModulation:
@@ -115,6 +136,28 @@ class HebbianModulation:
             t_invert: 1/τ.
             plasticity: η, anti-Hebbian switch, choice of normalization, and centring switch.
         """
+        found = HebbianModulation.rule(op, layer, x, w, source, t_invert, plasticity)
+        u, dw, norm0 = found.u, found.dw, found.norm0
+        inner = [k for k in range(layer.weight.ndim) if k != layer.unit_axis]
+        patches = op.Div(op.Cast(op.Size(u), to=ir.DataType.FLOAT.value), np.float32(layer.units))
+        largest = op.Add(op.ReduceMax(op.Abs(dw), keepdims=0), np.float32(1e-30))
+        divisor = op.Where(op.Greater(plasticity.max_norm, 0.5), largest, patches)
+        moved = op.Add(w, op.Mul(plasticity.eta, op.Div(dw, divisor)))
+        norm = op.ReduceSumSquare(moved, inner, keepdims=1)
+        kept = op.Mul(moved, op.Sqrt(op.Div(norm0, op.Add(norm, np.float32(1e-30)))))
+        return op.Where(op.Equal(plasticity.eta, 0.0), w, kept), found.winner
+
+    @staticmethod
+    def rule(
+        op: Operators,
+        layer: Hebbian,
+        x: ir.Value,
+        w: ir.Value,
+        source: ir.Value,
+        t_invert: ir.Value,
+        plasticity: Plasticity,
+    ) -> Change:
+        """Δw and what it comes from; arguments as in ``change``."""
         conv = layer.node.op_type == "Conv"
         attributes = {k: a.value for k, a in layer.node.attributes.items()}
         transposed = layer.unit_axis == 0 and not conv
@@ -149,13 +192,7 @@ class HebbianModulation:
             yu if layer.unit_axis == 1 else op.Unsqueeze(yu, [k + 1 for k in range(len(inner))])
         )
         dw = op.Sub(op.Mul(norm0, yx), op.Mul(per_unit, w))
-        patches = op.Div(op.Cast(op.Size(u), to=ir.DataType.FLOAT.value), np.float32(layer.units))
-        largest = op.Add(op.ReduceMax(op.Abs(dw), keepdims=0), np.float32(1e-30))
-        divisor = op.Where(op.Greater(plasticity.max_norm, 0.5), largest, patches)
-        moved = op.Add(w, op.Mul(plasticity.eta, op.Div(dw, divisor)))
-        norm = op.ReduceSumSquare(moved, inner, keepdims=1)
-        kept = op.Mul(moved, op.Sqrt(op.Div(norm0, op.Add(norm, np.float32(1e-30)))))
-        return op.Where(op.Equal(plasticity.eta, 0.0), w, kept), winner
+        return Change(u, s, dw, norm0, winner, channel)
 
     @staticmethod
     def modulate(

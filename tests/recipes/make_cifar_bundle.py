@@ -17,6 +17,7 @@ from tta.export.drift_calibration import DriftOptions
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out")
+    parser.add_argument("--explain", action="store_true", help="graphs for tta explain as well")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     model, _ = factory()
@@ -38,6 +39,7 @@ def main() -> None:
             "std": list(STD),
         },
         overwrite=True,
+        explain=arguments.explain,
         targets=targets,
         drift=DriftOptions(kinds=True),
     )

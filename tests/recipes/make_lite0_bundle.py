@@ -30,6 +30,7 @@ def photographs() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out")
+    parser.add_argument("--explain", action="store_true", help="graphs for tta explain as well")
     parser.add_argument("--stream", metavar="NPZ", help="write the other photographs there")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -58,6 +59,7 @@ def main() -> None:
             "std": [STD] * 3,
         },
         overwrite=True,
+        explain=arguments.explain,
         targets=targets,
     )
     say(exported, len(samples))

@@ -37,6 +37,7 @@ def train(x: torch.Tensor, y: torch.Tensor, epochs: int = 12, batch: int = 64) -
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out")
+    parser.add_argument("--explain", action="store_true", help="graphs for tta explain as well")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     data, labels, _ = windows("train")
@@ -68,6 +69,7 @@ def main() -> None:
             "std": [float(f"{v:.6g}") for v in std],
         },
         overwrite=True,
+        explain=arguments.explain,
         targets=targets,
     )
     say(exported, len(samples))
