@@ -156,7 +156,7 @@ def run(given: argparse.Namespace) -> None:
     alarms = policy(given)
     profile = load(given.device)
     bundle = Bundle(given.bundle)
-    state = loadstate_arguments(given.state, bundle) if given.state else None
+    state = load_state(given.state, bundle) if given.state else None
     if given.save_state and len(given.source) > 1:
         raise TtaError("--save-state keeps the state of one stream: name one source")
     if given.save_state:
@@ -202,7 +202,7 @@ def run(given: argparse.Namespace) -> None:
             lost = f"{name}{counts.unreadable} readings were no frames, the last: {counts.last_unreadable}"
             print(lost, file=sys.stderr)
     if given.save_state:
-        savestate_arguments(given.save_state, streams[0].current, bundle)
+        save_state(given.save_state, streams[0].current, bundle)
     for stream in streams:
         if 0 < stream.counts.frames == stream.counts.skipped:
             raise TtaError(f"no frame could be used, the last because {stream.complaint}")
