@@ -74,6 +74,7 @@ def test_files(tmp_path, capsys):
     arguments = ["explain", str(found), f"npz://{tmp_path / 'photos.npz'}", "--steps", "2"]
     assert main([*arguments, "--governor", "always", "--out", str(out)]) == 0
     said = capsys.readouterr().out
+    assert "export with --samples" not in said.replace("\n", " ")  # it has a reference
     assert "the last 2 of 2 steps, by layer" in said and "statistics: hottest at" in said
     figures = json.loads((out / "explain.json").read_text())
     assert figures["adapter"] == "nhl" and [s["step"] for s in figures["steps"]] == [1, 2]
@@ -97,7 +98,8 @@ def test_windows_are_drawn_with_their_signals(tmp_path, capsys):
     found = explained("sensor_cnn:factory").path
     arguments = ["explain", str(found), "synthetic://?shape=6x100&frames=8", "--batch", "8"]
     assert main([*arguments, "--governor", "always", "--out", str(tmp_path)]) == 0
-    assert "of the window's time" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "of the window's time" in said and "export with --samples" in said.replace("\n", " ")
     [first, *_] = sorted(tmp_path.glob("frame-*.svg"))
     root = ET.parse(first).getroot()
     assert len(root.findall("{http://www.w3.org/2000/svg}polyline")) == 6

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from tests.bench.explain_pointing import disc, put
 from tests.recipes.train_cifar import read_jpegs
 from tests.recipes.watch import windows
 from tta.bundle import Bundle
-from tta.evaluation.picture import pixels, png
+from tta.evaluation.picture import pixels
 from tta.explanation.overlay import SIDE, beside
 from tta.explanation.report import Pictures
 from tta.explanation.witness import watch
@@ -83,7 +84,8 @@ def row(frame, pictures, seen, path):
     plain = pixels(frame, SIDE)
     times = image(next(iter(whole.values()))).shape[0] // plain.shape[0]
     plain = np.repeat(np.repeat(plain, times, 0), times, 1)
-    path.write_bytes(png(beside([plain, *(image(d) for d in whole.values())])))
+    joined = Image.fromarray(beside([plain, *(image(d) for d in whole.values())]))
+    joined.quantize(256, Image.Quantize.MAXCOVERAGE).save(path, optimize=True)
     print(path, path.stat().st_size, list(whole))
 
 

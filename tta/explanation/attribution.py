@@ -256,16 +256,21 @@ def _joint(outputs: Mapping[str, Array], names: Sequence[str], what: str) -> Arr
 def _beyond(
     values: Array, whole: Array, layer: str, usual: Mapping[str, Array]
 ) -> tuple[Array, Array]:
-    """What goes beyond the contributions of source frames: √max(0, |c|² - E|c|²), see ``usual_places``."""
+    """What goes beyond the contributions of source frames: √max(0, |c|² - E|c|²), see ``usual_places``.
+
+    They were measured at the source state, so at an adapted one they are an approximation; where nothing goes
+    beyond, all is shown.
+    """
     frame, batch = (usual.get(f"explain.{k}.{layer}") for k in ("frame", "batch"))
     if frame is None or batch is None or frame.shape != values.shape[1:]:
         return values, whole
     n = len(values)
     expected = n * frame.astype(np.float64) + n * (n - 1) * batch
-    return (
+    above = (
         np.sqrt(np.maximum(np.square(values) - frame, 0)),
         np.sqrt(np.maximum(np.square(whole) - expected, 0)),
     )
+    return (above[0] if above[0].any() else values), (above[1] if above[1].any() else whole)
 
 
 def _change(names: Sequence[str], state: State, after: State) -> float:

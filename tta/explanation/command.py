@@ -124,6 +124,14 @@ def _notes(watched: Watched) -> list[str]:
         )
     elif all(e.without_gradient for e in steps):
         notes.append("no gradient is in it: these changes come from activity and statistics alone")
+    known = watched.stream.model.calibration
+    if any("statistics" in e.parts for e in steps) and not any(
+        name.startswith("explain.") for name in known
+    ):
+        notes.append(
+            "the statistics' heat holds what source frames add as well, most where layers pad at borders: "
+            "export with --samples, and it is taken off"
+        )
     undone = sum(
         made.decision is not None and made.decision.action != "commit" for made, _ in watched.steps
     )
