@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from tests.bench.nhl_study import plan
 from tests.bench.nhl_study.figures import Side, compare, errors, verdict
-from tests.bench.nhl_study.sections import finals, gap_by_corruption, side, watch_sides
+from tests.bench.nhl_study.sections import finals, gap_by_corruption, one, side, watch_sides
 from tta.evaluation.paired import Difference
+
+
+HEBBIAN = (  # the same method without the Hebbian change, or with a sham in its place
+    ("tent", "nhl, all"),
+    ("tent + sham, fresh", "nhl, all"),
+    ("bn_stats", "Hebb only"),
+    ("sham only, fresh", "Hebb only"),
+)
 
 
 def findings(ask: plan.Ask, search: plan.Search) -> list[str]:
     """One sentence a question."""
-    lines = [*_identity(ask)]
+    lines = [_short(ask, search), *_identity(ask)]
     for question, base, method in (
         ("Does the Hebbian term add to tent?", "tent", "nhl, all"),
         ("Does it add more than a random turn as large?", "tent + sham, fresh", "nhl, all"),
@@ -35,6 +43,27 @@ def findings(ask: plan.Ask, search: plan.Search) -> list[str]:
     lines += _held_out(ask, search)
     lines += _where(ask)
     return lines
+
+
+def _short(ask: plan.Ask, search: plan.Search) -> str:
+    """How often a Hebbian change did better than the same method without it, or with a sham in its place."""
+    pairs = [(side(p, base), side(p, method)) for p in plan.PROTOCOLS for base, method in HEBBIAN]
+    held = finals(search)
+    known = [b for b in ("tent, searched", *(k for k in held if "sham" in k)) if b in held]
+    pairs += [(held[b], held["nhl, searched"]) for b in known if "nhl, searched" in held]
+    for protocol in ("shuffled", "in time"):
+        for sides in watch_sides(protocol).values():
+            pairs += [(sides[b], sides[m]) for b, m in HEBBIAN if b in sides and m in sides]
+    for model in plan.MODELS:
+        sides = {row.label: one(row.label, cell) for row, cell in plan.photographs(model)}
+        pairs += [(sides[b], sides[m]) for b, m in HEBBIAN if b in sides and m in sides]
+    found = [d for base, method in pairs if (d := compare(ask, base, method, plan.SEEDS))]
+    better, worse = sum(d.low > 0 for d in found), sum(d.high < 0 for d in found)
+    return (
+        f"In short: of {len(found)} comparisons of a Hebbian change with the same method without it, or with a sham "
+        f"in its place, over all data here, {better} are better, {worse} are worse, and "
+        f"{len(found) - better - worse} show no difference."
+    )
 
 
 def _both(found: dict[str, Difference | None]) -> str:
@@ -84,7 +113,7 @@ def _where(ask: plan.Ask) -> list[str]:
         sides = watch_sides(protocol)
         pairs = (("bn_stats", "Hebb only"), ("sham only, fresh", "Hebb only"), ("tent", "nhl, all"))
         for base, method in pairs:
-            worse, better, seen = [], [], 0
+            worse, better, seen = list[str](), list[str](), 0
             for split in plan.SPLITS:
                 found = compare(ask, sides[split][base], sides[split][method], plan.SEEDS)
                 seen += found is not None
@@ -93,8 +122,8 @@ def _where(ask: plan.Ask) -> list[str]:
                 if found is not None and found.low > 0:
                     better.append(split)
             lines.append(
-                f"Smartwatch, {protocol}: {method} against {base} is better in {len(better)} and worse in "
-                f"{len(worse)} of {seen} splits, with no difference shown in the others."
+                f"Smartwatch, {protocol}, {method} against {base}, {seen} splits: better in "
+                f"{', '.join(better) or 'none'}, worse in {', '.join(worse) or 'none'}."
             )
     frozen = [
         errors(ask, Side("", s.cell, which), (0,))
