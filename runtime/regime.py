@@ -22,6 +22,7 @@ import numpy as np
 
 from tta.errors import TtaError
 from tta.records import Decision
+from tta.runtime.buffer import partitions
 from tta.runtime.stream import Stream
 
 LONGEST_S = 60.0  # a duty is kept only if a round comes about once in that time
@@ -137,7 +138,7 @@ def rehearse(stream: Stream, clock: Callable[[], float] = time.perf_counter) -> 
     It also loads the step graphs, which else would delay the first round.
     """
     spec = stream.model.bundle.manifest.input
-    shape = [len(stream.buffer) or stream.buffer.size, *(d or 32 for d in spec.sample)]
+    shape = [len(stream.waiting) or stream.waiting.size, *(d or 32 for d in spec.sample)]
     batch = np.random.default_rng(0).normal(size=shape).astype(spec.dtype)
     run, slots = stream.model.adapting.run, stream.origin.slots
     took = 0.0
@@ -204,6 +205,7 @@ def check_serving(
     for option, given in (
         ("--adapt worker", adapt == "worker"),
         ("--duty", duty is not None),
+        ("--buffer", not partitions(stream.get("buffer", "batch"))),
         ("--every", stream.get("every")),
         ("--commit-s", stream.get("commit_s")),
     ):
