@@ -62,7 +62,8 @@ class Adapter(Protocol):
 
     ``needs`` names the graphs that it runs; checked against the bundle before the first frame.
     Four more members are optional: ``objective(op, outputs)``, the loss ``(N,)`` of the step graph
-    written through the operator namespace that export hands it; ``hebbian = True``, which asks
+    written through the operator namespace that export hands it (``op.given(name, like)`` declares an input
+    that the method hands to ``run`` under that name); ``hebbian = True``, which asks
     export for the Hebbian change inside that graph; ``couples = False``, which says that no layer
     ever runs on the statistics of one batch alone, in a step or in what is committed, so that a batch
     may be as small as one frame in every model; and ``observe(state, step) -> State``, the state after

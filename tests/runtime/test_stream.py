@@ -1,19 +1,26 @@
 """A stream's round: what is committed, what is not, and what is served afterwards."""
 
 import dataclasses
+from importlib.resources import files
 
 import numpy as np
 import pytest
 
 from tests.runtime.conftest import Method, frames, with_slot
 from tta import registry
+from tta.bundle import Bundle
 from tta.errors import BundleError, NotFoundError, StateError, TtaError
 from tta.records import frozen
 from tta.runtime.loop import advance
 from tta.runtime.session import InferSession
 from tta.runtime.stream import Model, Stream, prediction
 
-ADAPTERS = [name for name in registry.names("tta.adapters") if name != "none"]
+SHIPPED = Bundle(files("tta.demo") / "fashion.tta").manifest.provides
+ADAPTERS = [  # those whose graphs the demo's bundle has
+    name
+    for name in registry.names("tta.adapters")
+    if name != "none" and registry.load("tta.adapters", name).needs <= set(SHIPPED)
+]
 STILL = ("lame",)  # the state never moves
 MOVING = [name for name in ADAPTERS if name not in STILL]
 B = 16
