@@ -75,6 +75,10 @@ class Operators:
         self.inputs.append(value)
         return value
 
+    def given(self, name: str, like: ir.Value) -> ir.Value:
+        """A float input of the graph with the shape of another value: what a method gives its objective."""
+        return self.input(name, np.float32, dims(like))
+
     def weight(self, name: str, tensor: ir.TensorProtocol) -> ir.Value:
         """A named initializer; the same name returns the same value."""
         if name not in self.initializers:

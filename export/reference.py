@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812  (torch's own convention)
 from torch import Tensor, nn
@@ -239,6 +240,7 @@ def oracle(
     alpha: float,
     rule: Rule | None = None,
     sources: Mapping[str, tuple[Array, Array]] | None = None,
+    given: dict[str, Array] | None = None,
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """Outputs, and gradients of the mean objective by slot name, from torch.autograd.
 
@@ -250,6 +252,7 @@ def oracle(
         alpha: share of batch statistics.
         rule: the Hebbian change, none by default.
         sources: what norm layers put out on source data, for an objective that takes layers.
+        given: takes the values that were drawn for the objective's own inputs, by name.
     """
     for norm in reference.norms.values():
         norm.alpha = alpha
@@ -265,7 +268,7 @@ def oracle(
         if layer in reference.norms
     }
     more = (layers,) if takes_layers(objective) else ()
-    loss = objective(TorchOperators(), outputs, *more).mean()
+    loss = objective(TorchOperators(given), outputs, *more).mean()
     gradients = torch.autograd.grad(loss, list(trained.values()), allow_unused=True)
     found = {
         k: (torch.zeros_like(v) if g is None else g).numpy()
@@ -277,8 +280,18 @@ def oracle(
 class TorchOperators:
     """The operator namespace of objectives, over torch tensors instead of graph nodes.
 
-    The same objective that export writes into a graph runs here under autograd.
+    The same objective that export writes into a graph runs here under autograd. Inputs of its own are drawn
+    at random, the same for the same name and shape, and put into ``drawn``.
     """
+
+    def __init__(self, drawn: dict[str, Array] | None = None) -> None:
+        self._drawn = {} if drawn is None else drawn
+
+    def given(self, name: str, like: torch.Tensor) -> torch.Tensor:
+        """See ``Operators.given``."""
+        values = np.random.default_rng(len(name)).random(tuple(like.shape), np.float32)
+        self._drawn[name] = values
+        return torch.as_tensor(values, dtype=like.dtype)
 
     def __getattr__(self, op_type: str) -> Callable[..., Any]:
         plain: dict[str, Callable[..., Any]] = {

@@ -191,10 +191,11 @@ class _Case:
         """Largest error in tolerances, that of torch in float32, and where ours is."""
         names = list(self.lifted.outputs)
         inputs: dict[str, Any] = dict(_RULE) if self.rule else {}
+        drawn: dict[str, Array] = {}
+        _, want = self._oracle(self.double, batch, names, drawn)
         step = self.session.run(
-            self.graph, batch, self.bundle.source_slots, alpha=self.alpha, **inputs
+            self.graph, batch, self.bundle.source_slots, alpha=self.alpha, **inputs, **drawn
         )
-        _, want = self._oracle(self.double, batch, names)
         ours, where = _worst(step.gradients, want)
         for layer, module in self.double.hebbian.items():
             new = step.new.get(f"{layer}.weight")
@@ -209,9 +210,14 @@ class _Case:
         return ours, _worst(theirs, want)[0], where
 
     def _oracle(
-        self, reference: Adaptive, batch: Array, names: Sequence[str]
+        self,
+        reference: Adaptive,
+        batch: Array,
+        names: Sequence[str],
+        drawn: dict[str, Array] | None = None,
     ) -> tuple[dict[str, Array], dict[str, Array]]:
-        return oracle(reference, batch, self.objective, names, self.alpha, self.rule, self.sources)
+        given = (self.alpha, self.rule, self.sources, drawn)
+        return oracle(reference, batch, self.objective, names, *given)
 
 
 def _worst(got: Mapping[str, Array], want: Mapping[str, Array]) -> tuple[float, str]:

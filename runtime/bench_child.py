@@ -110,7 +110,7 @@ class Adapting:
         if self._bare:
             stream.session.run(x[None])
             if self._regime is not None:
-                stream.counts.dropped += stream.buffer.add(Frame(x, now_s, 0), x)
+                stream.keep(Frame(x, now_s, 0), x)
                 self._turn(stream)
             return
         stream.answer(Frame(x, now_s, stream.counts.frames), x)

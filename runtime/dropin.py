@@ -94,9 +94,8 @@ class Session:
             return found
         for x in batch:
             stream.collect(x)
-            if stream.buffer.full:
-                _, inputs = stream.buffer.take()
-                self.last, _ = stream.adapt(inputs)
+            if stream.waiting.due:
+                self.last, _ = stream.adapt(stream.take())
         return found
 
     @property

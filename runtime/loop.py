@@ -59,8 +59,8 @@ def advance(
     if x is None:  # a window that is not full yet
         return
     if serve == "batch":
-        stream.buffer.add(frame, x)
-        if stream.buffer.full:
+        stream.keep(frame, x)
+        if stream.waiting.due:
             yield from adapt_and_serve(stream)
         return
     prediction = stream.answer(frame, x)
@@ -76,9 +76,10 @@ def adapt_and_serve(stream: Stream) -> Iterator[Result]:
     ones: under ``auto`` it is answered with the committed state, and so it is where it is too small for
     batch statistics.
     """
-    frames, batch = stream.buffer.take()
+    chosen = stream.take()
+    frames, batch = chosen.frames, chosen.inputs
     decision = None
-    short = len(batch) < stream.batch and stream.guard.mode == "auto"
+    short = len(batch) < stream.waiting.size and stream.guard.mode == "auto"
     if short or len(batch) < stream.fewest:
         predictions = [_seen(stream, x) for x in batch]
     else:
@@ -112,7 +113,7 @@ def results(
             if frame is not None:
                 yield from advance(stream, frame, serve, when)
                 continue
-            if serve == "batch" and len(stream.buffer):
+            if serve == "batch" and len(stream.waiting):
                 yield from adapt_and_serve(stream)
             waiting.remove(pair)
 
@@ -148,8 +149,8 @@ def run(
         duty: share of the time that inline adaptation may take.
         budget: the same for live sources under ``auto``, on devices without a core to spare.
         model: further options of ``Model``: ``providers``, ``profile``, ``memory_mib``, ...
-        **stream: further options of ``Stream``: ``batch``, ``governor``, ``metrics``, ``state``, ``every``,
-            ``alarms``.
+        **stream: further options of ``Stream``: ``batch``, ``buffer``, ``governor``, ``metrics``, ``state``,
+            ``every``, ``alarms``.
 
     Raises:
         SourceError: a source has no frame, or cannot be read.

@@ -107,5 +107,5 @@ def check_coupling(adapter: Any, bundle: Bundle, frames: int) -> None:
         f"in a batch of {frames} layer {tight[0]!r}{more} would be normalized by the mean and variance of "
         f"{values} value{'s'[: values > 1]} a channel, which leave at most a sign of what comes in: take "
         f"--batch {least} or more, or an adapter that does not rely on the batch's statistics, such as "
-        "bn_stats?prior=16"
+        f"bn_stats?prior=16; a stream can also collect its frames by --buffer window?size={max(16, least)}"
     )

@@ -39,6 +39,7 @@ class Outcome:
         state: state to put in force, None to keep what there is.
         served: its session and short hash.
         batch: the frames ``(n, ...)`` that the round was on.
+        fresh: which of them no earlier round had ``(n,)``, None for all.
         view: the frozen view of them, None where a round failed before it.
         outputs: what the batch itself is to be served with, None for what the state in force says.
         holds: whether the governor wanted no adaptation.
@@ -52,5 +53,6 @@ class Outcome:
     served: tuple[InferSession, str] | None = None
     view: Step | None = None
     batch: Array | None = None
+    fresh: Array | None = None
     outputs: Mapping[str, Array] | None = None
     holds: bool = False

@@ -22,6 +22,7 @@ import numpy as np
 
 from tta.errors import TtaError
 from tta.records import Decision, Span
+from tta.runtime.buffer import partitions
 from tta.runtime.passage import Spanned
 from tta.runtime.stream import Stream
 
@@ -138,7 +139,7 @@ def rehearse(stream: Stream, clock: Callable[[], float] = time.perf_counter) -> 
     It also loads the step graphs, which else would delay the first round.
     """
     spec = stream.model.bundle.manifest.input
-    shape = [len(stream.buffer) or stream.buffer.size, *(d or 32 for d in spec.sample)]
+    shape = [len(stream.waiting) or stream.waiting.size, *(d or 32 for d in spec.sample)]
     batch = np.random.default_rng(0).normal(size=shape).astype(spec.dtype)
     plain, slots = stream.model.adapting.run, stream.origin.slots
     run = Spanned(plain, Span(len(batch), seconds=1.0))
@@ -206,6 +207,7 @@ def check_serving(
     for option, given in (
         ("--adapt worker", adapt == "worker"),
         ("--duty", duty is not None),
+        ("--buffer", not partitions(stream.get("buffer", "batch"))),
         ("--every", stream.get("every")),
         ("--commit-s", stream.get("commit_s")),
     ):

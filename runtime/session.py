@@ -137,6 +137,7 @@ class AdaptSession:
         self._bundle, self._threads = bundle, threads
         self._sessions: dict[str, ort.InferenceSession] = {}
         self._names: dict[str, tuple[list[str], list[str]]] = {}
+        self._arrays: dict[str, set[str]] = {}  # inputs of a graph that are no numbers
         self._weights: Mapping[str, Array] | None = None
         self._slots = {s.name for s in bundle.manifest.slots}
         temperatures = bundle.manifest.defaults.get("nhl", {}).get("t_invert", {})
@@ -164,6 +165,7 @@ class AdaptSession:
                 [i.name for i in opened.get_inputs()],
                 [o.name for o in opened.get_outputs()],
             )
+            self._arrays[graph] = {i.name for i in opened.get_inputs() if i.shape}
             self._sessions[graph] = opened
         return self._sessions[graph]
 
@@ -190,6 +192,10 @@ class AdaptSession:
                 weight = given.pop(name, None)
                 feed[name] = (
                     np.ones(len(batch), np.float32) if weight is None else np.float32(weight)
+                )
+            elif name in self._arrays[graph] and name not in given:
+                raise TtaError(
+                    f"graph {graph!r} has the input {name!r}, which its method must give"
                 )
             elif name.startswith("t_invert.") and common is not None:
                 feed[name] = np.array(common, np.float32)

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from tta.bundle import Bundle
 from tta.errors import MemoryShortError, StateError, TtaError
 from tta.governor import Governor, Mode
 from tta.monitor import Monitor
-from tta.protocols import Adapter
-from tta.records import Array, Decision, Frame, Prediction, State, Step
-from tta.runtime.buffer import FrameBuffer
+from tta.protocols import Adapter, Buffer
+from tta.records import UNANSWERED, Array, Decision, Frame, Prediction, Selection, State, Step
+from tta.runtime.answer import prediction
+from tta.runtime.buffer import make_buffer, weighted
 from tta.runtime.memory import retire
 from tta.runtime.method import (
     check_coupling,
@@ -47,7 +47,8 @@ class Stream:
         model: the bundle's sessions.
         adapter: ``name?option=value``, or an adapter object.
         name: name in results.
-        batch: frames an adaptation step.
+        batch: frames an adaptation step, for buffers that do not say it themselves.
+        buffer: which frames a step is on: ``name?option=value``, or a buffer object.
         governor: ``auto``, ``always`` or ``off``.
         metrics: drift metrics; default all.
         state: state to start from; default the source.
@@ -61,6 +62,7 @@ class Stream:
     adapter: Adapter | str = "nhl"
     name: str = ""
     batch: int = 16
+    buffer: Buffer | str = "batch"
     governor: Governor | Mode = "auto"
     metrics: list[str] | None = None
     state: State | None = None
@@ -87,8 +89,10 @@ class Stream:
                 f"--every needs an adapter that learns from statistics alone, as bn_stats does; "
                 f"{self.adapter!r} runs a step of its own"
             )
-        looked_at = min(self.batch, KEPT) if self.every else self.batch
-        check_coupling(self.method, bundle, looked_at)
+        batch = min(self.batch, KEPT) if self.every else self.batch
+        self.waiting = make_buffer(self.buffer, batch, manifest, bool(self.every))
+        looked_at = self.waiting.size
+        check_coupling(self.method, bundle, self.waiting.least)
         self.fewest = fewest(self.method, bundle)
         self.guard = (
             Governor(manifest, self.model.calibration, guard, looked_at)
@@ -100,7 +104,6 @@ class Stream:
         )
         self.frozen: Prediction | None = None  # the frozen model's answer, where it was served
         self.preprocess = build(manifest.preprocess, manifest.input)
-        self.buffer = FrameBuffer(looked_at)
         self.retire = retire
         self.pool = Pool()
         self.passage = Passage(self.model.calibration.get("features.var"))
@@ -117,8 +120,18 @@ class Stream:
     def collect(self, x: Array) -> None:
         """Put a bare model input into the buffer, as the next frame of the stream."""
         self.passage.tick(time.monotonic())
-        self.buffer.add(Frame(x, 0.0, self.counts.frames), x)
+        self.keep(Frame(x, 0.0, self.counts.frames), x)
         self.counts.frames += 1
+
+    def keep(self, frame: Frame, x: Array, answer: Prediction = UNANSWERED) -> None:
+        """Offer a frame, its model input and what was served for it to the buffer."""
+        self.waiting, dropped = self.waiting.add(frame, x, answer)
+        self.counts.dropped += dropped
+
+    def take(self) -> Selection:
+        """The frames of a round, out of the buffer."""
+        chosen, self.waiting = self.waiting.take()
+        return chosen
 
     def predict(self, x: Array) -> Prediction:
         """The served model's answer to one input, without the batch axis."""
@@ -137,8 +150,9 @@ class Stream:
     def answer(self, frame: Frame, x: Array) -> Prediction:
         """The served model's answer to a frame, which is kept to learn from."""
         if not self.every:
-            self.counts.dropped += self.buffer.add(frame, x)
-            return self.predict(x)
+            answer = self.predict(x)
+            self.keep(frame, x, answer)
+            return answer
         if (self.counts.frames - 1) % self.every:
             return self.predict(x)
         start = time.perf_counter()
@@ -150,7 +164,7 @@ class Stream:
             self.counts.dropped += self.pool.frames
             self.pool.clear()
         self.pool.add(step)
-        self.buffer.add(frame, x)
+        self.waiting, _ = self.waiting.add(frame, x, UNANSWERED)
         outputs = {k: v[0] for k, v in step.outputs.items()}
         return self._changed(
             replace(prediction(self.model.bundle, outputs, latency), state=self.serving)
@@ -161,16 +175,15 @@ class Stream:
 
         Its frames are taken from the buffer. What it returns goes to ``settle``.
         """
-        full = self.pool.frames >= self.batch if self.every else self.buffer.full
+        full = self.pool.frames >= self.batch if self.every else self.waiting.due
         early = 0 <= now_s - self.began_s < self.commit_s  # a clock set back is no reason to wait
         if full and not early:
             self.began_s = now_s if math.isfinite(now_s) else self.began_s
-            _, batch = self.buffer.take()
+            chosen = self.take()
             pooled = self.pool.take() if self.every else None
-            return lambda: self.consider(batch, pooled)
+            return lambda: self.consider(chosen, pooled)
         adapted = self.current is not self.origin and self.guard.mode == "auto"
-        if adapted and self.buffer.half and not self.every and not full:
-            half = self.buffer.look()
+        if adapted and not self.every and not full and (half := self.waiting.look()) is not None:
             return lambda: self.glance(half)
         return None
 
@@ -185,10 +198,11 @@ class Stream:
             self.monitor.observe(answer, x)
 
     def _show_view(self, outcome: Outcome) -> None:
-        """Show the monitor the frozen model's answers to a round's batch."""
+        """Show the monitor the frozen model's answers to a round's batch, each frame once."""
         if outcome.view is not None and outcome.batch is not None:
-            for x, answer in zip(outcome.batch, self._all(outcome.view.outputs)):
-                self.monitor.observe(answer, x)
+            for k, (x, answer) in enumerate(zip(outcome.batch, self._all(outcome.view.outputs))):
+                if outcome.fresh is None or outcome.fresh[k]:
+                    self.monitor.observe(answer, x)
 
     def glance(self, batch: Array) -> Outcome | None:
         """Look at half a batch: a stream that is back at its source need not wait for the other half."""
@@ -204,7 +218,7 @@ class Stream:
         served = self.model.serve(self.origin)
         return Outcome(seen, "reset", plan.reason, figures, self.origin, served)
 
-    def adapt(self, batch: Array) -> tuple[Decision, list[Prediction]]:
+    def adapt(self, batch: Array | Selection) -> tuple[Decision, list[Prediction]]:
         """One round on a batch ``(n, ...)``: observe → adapt → verify → commit or roll back.
 
         Returns:
@@ -217,26 +231,27 @@ class Stream:
         ):  # else settle does; these frames were served by nobody before
             self._show_view(outcome)
         decision = self.settle(outcome)
-        return decision, self._answers(batch, outcome)
+        inputs = batch.inputs if isinstance(batch, Selection) else batch
+        return decision, self._answers(inputs, outcome)
 
-    def consider(self, batch: Array, pooled: Step | None = None) -> Outcome:
+    def consider(self, batch: Array | Selection, pooled: Step | None = None) -> Outcome:
         """What a round on a batch comes to; serves nothing by itself, so it may run beside the stream.
 
         Args:
-            batch: frames ``(n, ...)``, which the governor looks at.
+            batch: frames ``(n, ...)``, which the governor looks at; with their weights, if they have some.
             pooled: statistics of sampled frames to learn from instead. They only make sense under the state
                 they were measured under, so where adaptation begins anew the batch is used after all.
         """
         start, seen = time.perf_counter(), self.current
-        run = self.model.adapting.run
+        chosen = batch if isinstance(batch, Selection) else Selection(batch)
+        batch, run = chosen.inputs, weighted(self.model.adapting.run, chosen.weight)
         view = run("batch", batch, self.model.bundle.source_slots, alpha=0.0)
-        plan = self.guard.plan(view)
+        plan = self.guard.plan(view, len(batch))
         figures = dict(plan.figures)
 
         def outcome(action: str, reason: str, **more: Any) -> Outcome:
-            return Outcome(
-                seen, action, reason, _timed(figures, start), view=view, batch=batch, **more
-            )
+            told = {"view": view, "batch": batch, "fresh": chosen.fresh, **more}
+            return Outcome(seen, action, reason, _timed(figures, start), **told)
 
         if plan.action == "hold":
             if seen is self.origin or self.guard.mode == "off":
@@ -281,8 +296,8 @@ class Stream:
         An outcome that would change a state which is no longer in force is dropped and counted.
         """
         counts = self.counts
-        if outcome.view is not None:
-            self.monitor.observe_step(outcome.view)
+        if outcome.view is not None and outcome.fresh is None and not self.waiting.selects:
+            self.monitor.observe_step(outcome.view)  # scores are calibrated on frames as they came
         if outcome.seen is not self.origin:  # else the monitor saw these frames as they were served
             self._show_view(outcome)
         counts.holds += outcome.holds
@@ -300,6 +315,7 @@ class Stream:
                 if action == "reset":
                     counts.resets += 1
                     self.monitor.watch.resettle()
+                    self.waiting = self.waiting.renewed()
             else:
                 counts.stale += 1
                 action, reason = "reject", "the state it was made from is no longer in force"
@@ -331,7 +347,7 @@ class Stream:
         if self.current is not self.origin:
             self.counts.resets += 1
         self._serve(self.origin)
-        self.buffer = FrameBuffer(self.buffer.size)
+        self.waiting = self.waiting.empty()
 
     def _serve(self, state: State) -> None:
         self.session, self.serving = self.model.serve(state)
@@ -362,19 +378,6 @@ class Stream:
             prediction(self.model.bundle, {k: v[i] for k, v in outputs.items()}, 0.0)
             for i in range(n)
         ]
-
-
-def prediction(bundle: Bundle, outputs: Mapping[str, Array], latency_s: float) -> Prediction:
-    """A prediction from one frame's outputs; a classifier's logits become probabilities."""
-    logits = outputs[bundle.manifest.primary]
-    probabilities, entropy = np.zeros(0, np.float32), float("nan")
-    if bundle.manifest.task == "classify":
-        shifted = logits - logits.max()
-        exponential = np.exp(shifted)
-        total = exponential.sum()
-        probabilities = exponential / total
-        entropy = float(np.log(total) - (probabilities * shifted).sum())
-    return Prediction(outputs, probabilities, entropy, latency_s, "")
 
 
 def _timed(figures: Mapping[str, float], start: float) -> dict[str, float]:

@@ -110,6 +110,12 @@ def _run(p: argparse.ArgumentParser) -> None:
     p.add_argument("--adapter", default="nhl", help="name?option=value (default nhl)")
     p.add_argument("--sink", action="append", help="stdout, jsonl:FILE, null; may be repeated")
     p.add_argument("--batch", type=whole(1), default=16, help="frames a step (default 16)")
+    p.add_argument(
+        "--buffer",
+        default="batch",
+        metavar="NAME",
+        help="frames that a step is on: batch (default), window?size=16, reservoir?capacity=64, reliable",
+    )
     p.add_argument("--serve", choices=("stream", "batch"), default="stream")
     p.add_argument("--governor", choices=("auto", "always", "off"), default="auto")
     p.add_argument("--threads", type=whole(1), help="inference threads (default: the device's)")
@@ -174,6 +180,7 @@ def run(given: argparse.Namespace) -> None:
         budget=profile.budget.adapt_ms_per_s / 1e3 if profile.adapt == "inline" else None,
         model=model_options(given, profile, bundle.manifest),
         batch=given.batch,
+        buffer=given.buffer,
         governor=given.governor,
         state=state,
         every=given.every,

@@ -69,14 +69,14 @@ class Governor:
         self._spread = math.nan
         self._checks = {n: registry.load("tta.checks", n)() for n in registry.names("tta.checks")}
 
-    def plan(self, view: Step) -> Plan:
-        """What to do with a batch whose frozen view is this."""
+    def plan(self, view: Step, n: int | None = None) -> Plan:
+        """What to do with a batch whose frozen view is this; n frames, by default as many as a batch has."""
         if self.mode == "off":
             return Plan("hold", "adaptation is off", {})
         if self.mode == "always":
             return Plan("adapt", "adapting on every batch", {})
         source = _mean(distance(view.moments, self._source))
-        noise = threshold(self._manifest, "statistics_kl", self._batch)
+        noise = threshold(self._manifest, "statistics_kl", n or self._batch)
         if noise is None or math.isnan(source):
             return Plan("adapt", "no calibrated threshold in the bundle: adapting always", {})
         figures = {"from_source": source, "threshold": noise}

@@ -11,7 +11,17 @@ from types import TracebackType
 from typing import Any, Protocol, runtime_checkable
 
 from tta.manifest import Manifest
-from tta.records import Array, DriftReport, Frame, Prediction, Result, State, Step, View
+from tta.records import (
+    Array,
+    DriftReport,
+    Frame,
+    Prediction,
+    Result,
+    Selection,
+    State,
+    Step,
+    View,
+)
 
 
 class Run(Protocol):
@@ -59,7 +69,7 @@ class Adapter(Protocol):
     - ``objective(op, outputs)``: the loss ``(N,)`` of the one step graph among the needs, written through
       the operator namespace that export hands it. One with a third parameter, ``layers``, also gets mean and
       variance of what each norm layer puts out, beside the source's; a loss of the batch as a whole may be a
-      scalar;
+      scalar. ``op.given(name, like)`` declares an input that the method hands to ``run`` under that name;
     - ``any_task = True`` says that the objective asks nothing of the outputs, so that bundles of every task
       can have its graph;
     - ``hebbian = True`` asks export for the Hebbian change inside that graph;
@@ -78,6 +88,60 @@ class Adapter(Protocol):
 
     def adapt(self, state: State, batch: Array, run: Run) -> tuple[State, Mapping[str, Array]]:
         """One adaptation step: the state after it, and the outputs to serve for this batch."""
+
+
+class Buffer(Protocol):
+    """The frames that a stream keeps for its next round of adaptation: a value, never changed in place.
+
+    What changes a buffer returns another one, so that to keep the old one is a snapshot, ``empty`` is a
+    reset, and the same frames and answers give the same rounds. ``partition`` says that each frame is in
+    exactly one round and in its order, and that rounds come with their ``frames``, so that a round may
+    answer them. ``selects`` says that frames are kept for what the model says of them, which takes class
+    probabilities.
+    """
+
+    @property
+    def partition(self) -> bool:
+        """Whether rounds answer their frames."""
+
+    @property
+    def selects(self) -> bool:
+        """Whether answers decide what is kept."""
+
+    @property
+    def size(self) -> int:
+        """Frames of a whole round: what thresholds hold for."""
+
+    @property
+    def least(self) -> int:
+        """Frames of the smallest round that is ever due."""
+
+    @property
+    def due(self) -> bool:
+        """Whether a round should be taken now."""
+
+    def __len__(self) -> int: ...
+
+    def add(self, frame: Frame, x: Array, prediction: Prediction) -> tuple[Buffer, int]:
+        """The buffer after one more frame, and how many it dropped since no round came in time.
+
+        Args:
+            frame: the reading.
+            x: its model input, without the batch axis.
+            prediction: what was served for it.
+        """
+
+    def take(self) -> tuple[Selection, Buffer]:
+        """The frames of a round, at least one, and the buffer after it."""
+
+    def look(self) -> Array | None:
+        """Inputs ``(n, ...)`` by which to see early that the source is back; None where it is not time."""
+
+    def renewed(self) -> Buffer:
+        """The buffer without frames that a round had: the source is back, and they are of another world."""
+
+    def empty(self) -> Buffer:
+        """The buffer as it was before the first frame."""
 
 
 class Predictor(Protocol):
@@ -138,6 +202,7 @@ class Sink(Protocol):
 
 __all__ = [
     "Adapter",
+    "Buffer",
     "Detector",
     "DriftMetric",
     "DriftReport",

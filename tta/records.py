@@ -249,6 +249,29 @@ class Prediction:
         return float(self.probabilities.max()) if self.probabilities.size else float("nan")
 
 
+UNANSWERED = Prediction({}, np.zeros(0, np.float32), float("nan"), 0.0, "")  # no model was asked
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The frames that a buffer hands to one round of adaptation.
+
+    Attributes:
+        inputs: their model inputs ``(n, ...)``; never padded.
+        weight: what each counts in the objective ``(n,)``, None for one each.
+        fresh: whether no earlier round had it ``(n,)``, None for all of them.
+        frames: the readings behind them, empty where the buffer does not keep those.
+    """
+
+    inputs: Array
+    weight: Array | None = None
+    fresh: Array | None = None
+    frames: tuple[Frame, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+
 @dataclass(frozen=True, slots=True)
 class View:
     """What the frozen model said of some frames, oldest first: what drift metrics look at.

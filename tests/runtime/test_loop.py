@@ -341,7 +341,7 @@ def test_windows_that_fill_give_no_result(bundle, clean, model, monkeypatch):
     monkeypatch.setattr(stream, "preprocess", lambda frame: whole(frame) if frame.seq % 2 else None)
     told = [r for frame in frames(clean[:6]) for r in advance(stream, frame)]
     assert [r.frame.seq for r in told] == [1, 3, 5]
-    assert stream.counts.frames == 6 and stream.counts.skipped == 0 and len(stream.buffer) == 3
+    assert stream.counts.frames == 6 and stream.counts.skipped == 0 and len(stream.waiting) == 3
 
 
 def test_the_frame_itself_travels_to_the_sink(bundle, clean):

@@ -60,8 +60,8 @@ def test_frames_are_answered_while_a_round_is_under_way(model, drifted, worker):
     told += feed(stream, drifted[B : 3 * B + 5], when)
     assert len(told) == 3 * B + 5 and all(r.report.decision is None for r in told)
     assert {r.prediction.state for r in told} == {model.source_hash}
-    assert len(stream.buffer) == B and stream.counts.dropped == B + 5  # the newest batch waits
-    kept, _ = stream.buffer.take()
+    assert len(stream.waiting) == B and stream.counts.dropped == B + 5  # the newest batch waits
+    kept = stream.take().frames
     assert [f.seq for f in kept] == list(range(B + 5, 2 * B + 5))
 
 

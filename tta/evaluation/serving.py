@@ -170,9 +170,7 @@ class Streamed:
             frame = Frame(reading, self._seq / self._material.data.fps, self._seq)
             self._seq += 1
             results += advance(self._stream, frame, self._serve)
-        if self._serve == "batch" and len(
-            self._stream.buffer
-        ):  # a visit ends: its rest waits no more
+        if self._serve == "batch" and len(self._stream.waiting):  # a visit's end: nothing waits on
             results += adapt_and_serve(self._stream)
         took_s = time.perf_counter() - began
         if lost := [result.skipped for result in results if result.prediction is None]:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from tta.buffers.batch import Batch
 from tta.bundle import Bundle
 from tta.errors import TtaError
 from tta.explanation.attribution import Call, Explanation, Heard, check_explainable, trace
 from tta.governor import Mode
 from tta.manifest import Manifest
 from tta.protocols import Adapter, Run, Source
-from tta.records import Array, Decision, Frame, State
-from tta.runtime.buffer import FrameBuffer
+from tta.records import Array, Decision, Frame, Selection, State
 from tta.runtime.loop import advance
 from tta.runtime.method import check_needs, make_adapter
 from tta.runtime.model import Model
@@ -43,16 +43,18 @@ class Round:
     decision: Decision | None = None
 
 
-@dataclass
-class _Kept(FrameBuffer):
-    """A buffer that remembers which frames were taken last."""
+class _Kept(Batch):
+    """A buffer that says which frames were taken last."""
 
-    taken: list[Frame] = field(default_factory=list)
+    def __init__(self, size: int, taken: list[Frame]) -> None:
+        super().__init__(size)
+        self._taken = taken  # shared by all values of this buffer
 
-    def take(self) -> tuple[list[Frame], Array]:
+    def take(self) -> tuple[Selection, Batch]:
         """As the buffer does."""
-        self.taken, batch = super().take()
-        return self.taken, batch
+        chosen, rest = super().take()
+        self._taken[:] = chosen.frames
+        return chosen, rest
 
 
 class Witness:
@@ -61,7 +63,7 @@ class Witness:
     def __init__(self, method: Adapter, keep: int) -> None:
         self._method, self.needs = method, method.needs
         self.rounds: deque[Round] = deque(maxlen=keep)
-        self.buffer = _Kept(1)
+        self.taken: list[Frame] = []
         self._open: Round | None = None
 
     def __getattr__(self, name: str) -> Any:
@@ -75,7 +77,7 @@ class Witness:
         """The method's step."""
         heard = Heard(run)
         after, outputs = self._method.adapt(state, batch, heard)
-        self._open = Round(self.buffer.taken, batch, state, after, heard.call)
+        self._open = Round(list(self.taken), batch, state, after, heard.call)
         self.rounds.append(self._open)
         return after, outputs
 
@@ -125,8 +127,8 @@ def watch(
     check_explainable(method, bundle)
     witness = Witness(method, keep)
     model = Model(bundle, threads)
-    stream = Stream(model, witness, batch=batch, governor=governor)
-    stream.buffer = witness.buffer = _Kept(stream.buffer.size)
+    kept = _Kept(batch, witness.taken)
+    stream = Stream(model, witness, batch=batch, governor=governor, buffer=kept)
     last: Decision | None = None
     with source:
         try:

@@ -7,7 +7,6 @@ from tests.bench.nhl_study.figures import Side, compare, errors, verdict
 from tests.bench.nhl_study.sections import finals, gap_by_corruption, one, side, watch_sides
 from tta.evaluation.paired import Difference
 
-
 HEBBIAN = (  # the same method without the Hebbian change, or with a sham in its place
     ("tent", "nhl, all"),
     ("tent + sham, fresh", "nhl, all"),
@@ -60,8 +59,8 @@ def _short(ask: plan.Ask, search: plan.Search) -> str:
     found = [d for base, method in pairs if (d := compare(ask, base, method, plan.SEEDS))]
     better, worse = sum(d.low > 0 for d in found), sum(d.high < 0 for d in found)
     return (
-        f"In short: of {len(found)} comparisons of a Hebbian change with the same method without it, or with a sham "
-        f"in its place, over all data here, {better} are better, {worse} are worse, and "
+        f"In short: of {len(found)} comparisons of a Hebbian change with the same method without it, or with a "
+        f"sham in its place, over all data here, {better} are better, {worse} are worse, and "
         f"{len(found) - better - worse} show no difference."
     )
 
