@@ -16,6 +16,7 @@ STILL = ("none", "lame", "leantta")  # the state never moves
 LAST = (
     "lame",
     "leantta",
+    "rotta",
     "neo",
     "t3a",
     "actmad",

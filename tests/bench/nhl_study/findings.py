@@ -59,8 +59,8 @@ def _short(ask: plan.Ask, search: plan.Search) -> str:
     found = [d for base, method in pairs if (d := compare(ask, base, method, plan.SEEDS))]
     better, worse = sum(d.low > 0 for d in found), sum(d.high < 0 for d in found)
     return (
-        f"In short: of {len(found)} comparisons of a Hebbian change with the same method without it, or with a "
-        f"sham in its place, over all data here, {better} are better, {worse} are worse, and "
+        f"In short: of {len(found)} comparisons of a Hebbian change with the same method without it, or with "
+        f"a sham in its place, over all data here, {better} are better, {worse} are worse, and "
         f"{len(found) - better - worse} show no difference."
     )
 
