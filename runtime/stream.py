@@ -62,13 +62,13 @@ class Stream:
     adapter: Adapter | str = "nhl"
     name: str = ""
     batch: int = 16
-    buffer: Buffer | str = "batch"
     governor: Governor | Mode = "auto"
     metrics: list[str] | None = None
     state: State | None = None
     every: int = 0
     commit_s: float = 0.0
     alarms: AlarmPolicy | None = None
+    buffer: Buffer | str = "batch"
     counts: Counts = field(default_factory=Counts)
     session: InferSession = field(init=False)
     serving: str = field(init=False)
