@@ -93,11 +93,13 @@ def check_profiles(bundle: Bundle, batch: Array) -> None:
         MismatchError: one answers differently.
     """
     rng, slots = np.random.default_rng(0), dict(bundle.source_slots)
-    for slot in bundle.manifest.named("scale", "bias", "mean", "var", "feature_shift", "head_bias"):
+    for slot in bundle.manifest.named(
+        "scale", "bias", "mean", "var", "square", "feature_shift", "head_bias"
+    ):
         value = slots[slot.name]
         size = 0.1 * float(np.abs(value).mean()) + 1e-3
         moved = value + rng.normal(0, size, value.shape)
-        slots[slot.name] = np.float32(np.abs(moved) if slot.role == "var" else moved)
+        slots[slot.name] = np.float32(np.abs(moved) if slot.role in ("var", "square") else moved)
     want = InferSession(bundle, slots, profile="refold").run(batch)
     for profile in ("inputs", "affine"):
         if f"infer/{profile}" not in bundle.manifest.provides:
@@ -147,7 +149,7 @@ class _Affine(Forward):
         one, zero = op.constant(np.ones(size, np.float32)), op.constant(np.zeros(size, np.float32))
         fixed: dict[Role, ir.Value] = {"scale": one, "bias": zero}
         for role in norm.slots:
-            if role in ("mean", "var"):
+            if role in ("mean", "var", "square"):
                 fixed[role] = self._constant(f"{norm.name}.{role}")
         z = layer_kind(norm.kind).infer(op, norm, x, fixed)
         z.shape = z.shape or x.shape or norm.x.shape
@@ -176,10 +178,12 @@ def _factors(lifted: Lifted) -> ir.Model:
         }
         mul = given["scale"]
         add = given.get("bias") or op.constant(np.zeros(norm.slots["scale"].shape, np.float32))
-        if "var" in given:
+        spread: Role = "square" if "square" in given else "var"
+        if spread in given:
             epsilon = np.float32(norm.attributes["epsilon"])
-            r = op.Div(given["scale"], op.Sqrt(op.Add(given["var"], epsilon)))
-            mul = op.Mul(r, np.sqrt(norm.slots["var"] + epsilon))
+            r = op.Div(given["scale"], op.Sqrt(op.Add(given[spread], epsilon)))
+            mul = op.Mul(r, np.sqrt(norm.slots[spread] + epsilon))
+        if "mean" in given:
             add = op.Add(add, op.Mul(r, op.Sub(norm.slots["mean"], given["mean"])))
         outputs[f"{norm.name}.mul"] = op.Identity(mul)
         outputs[f"{norm.name}.add"] = op.Identity(add)

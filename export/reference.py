@@ -19,19 +19,20 @@ from torch import Tensor, nn
 
 from tta.export.lift import Lifted
 from tta.export.objectives import LayerStatistics, takes_layers
+from tta.export.power_norm import PowerNorm, mean_square
 from tta.export.step_graph import GRADIENT_ROLES
 from tta.records import Array
 
 _BATCH = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 _INSTANCE = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
-_NORMS = (*_BATCH, *_INSTANCE, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
+_NORMS = (*_BATCH, *_INSTANCE, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, PowerNorm)
 
 
 class AdaptiveNorm(nn.Module):
     """A norm layer under the statistics rule μ = (1-α)·μ_s + α·μ_b, σ² likewise (biased).
 
-    Wraps BatchNorm, LayerNorm, GroupNorm, InstanceNorm or RMSNorm modules; ``alpha`` matters to BatchNorm
-    alone. The batch moments of the last input are kept in ``batch_mean`` and ``batch_var`` ``(C,)``.
+    Wraps BatchNorm, PowerNorm, LayerNorm, GroupNorm, InstanceNorm or RMSNorm modules; ``alpha`` matters to
+    the first two. The batch moments of the last input are kept in ``batch_mean`` and ``batch_var`` ``(C,)``.
     """
 
     def __init__(self, norm: nn.Module, alpha: float = 1.0) -> None:
@@ -59,6 +60,9 @@ class AdaptiveNorm(nn.Module):
         mean = x.mean(others)
         var = x.var(others, unbiased=False)
         self.batch_mean, self.batch_var = mean.detach(), var.detach()
+        if isinstance(norm, PowerNorm):
+            square = (1 - self.alpha) * norm.running_square + self.alpha * mean_square(x)
+            return norm.by(square, x)
         if not isinstance(norm, _BATCH):
             return cast(Tensor, norm(x))
         if self.constant:
@@ -209,6 +213,7 @@ def adaptive(model: nn.Module, lifted: Lifted) -> Adaptive:
             ("bias", "bias"),
             ("mean", "running_mean"),
             ("var", "running_var"),
+            ("square", "running_square"),
         ):
             value = getattr(inner, attribute, None)
             if role in norm.slots and value is not None:

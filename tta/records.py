@@ -17,6 +17,7 @@ Role = Literal[
     "bias",  # offset of a norm layer, trained by the gradient
     "mean",  # running mean of a norm layer, written by an EMA
     "var",  # running variance (biased) of a norm layer, written by an EMA
+    "square",  # running mean square of a norm layer without a mean, written by an EMA
     "weight",  # weight of a Hebbian layer, changed by the Hebbian rule
     "modulation",  # gain or shift of a neuro-modulator, trained by the gradient
     "feature_shift",  # added to the penultimate features

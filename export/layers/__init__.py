@@ -98,7 +98,14 @@ def layer_name(node: ir.Node, *values: ir.Value | None) -> str:
     """Name of a layer: its parameters' common prefix, or else the node's name."""
     for value in values:
         stem, _, leaf = (value.name or "").rpartition(".") if value is not None else ("", "", "")
-        if stem and leaf in ("weight", "bias", "running_mean", "running_var", "scale"):
+        if stem and leaf in (
+            "weight",
+            "bias",
+            "running_mean",
+            "running_var",
+            "running_square",
+            "scale",
+        ):
             return stem
     return (node.name or node.op_type).removeprefix("node_").replace("/", ".").strip(".")
 

@@ -18,6 +18,7 @@ from tta.export.layers import (
     vector,
 )
 from tta.export.layers._batch_statistics import BatchStatistics
+from tta.export.layers.power_norm import is_power_norm
 from tta.export.operators import Operators, dims, rank
 from tta.export.optimize.recompute import again, chain
 from tta.export.optimize.scaled_mask import scaled
@@ -42,6 +43,8 @@ class BatchNorm:
         x, scale, bias, mean, var = node.inputs[:5]
         values = [vector(v) for v in (scale, bias, mean, var)]
         if x is None or any(v is None for v in values) or attribute(node, "training_mode", 0):
+            return None
+        if is_power_norm(node):
             return None
         roles: tuple[Role, ...] = ("scale", "bias", "mean", "var")
         return Norm(

@@ -67,7 +67,7 @@ def record(op: Operators, norm: Norm, x: ir.Value) -> Record:
     """A fixed norm that no convolution takes, as a record whose adjoint gives dL/dx alone."""
     if norm.kind != "batch_norm":
         values = {role: op.constant(value) for role, value in norm.slots.items()}
-        made, _ = layer_kind(norm.kind).forward(op, norm, x, values, op.constant(1.0))
+        made, _ = layer_kind(norm.kind).forward(op, norm, x, values, op.constant(0.0))
         return made
     a, offset = (v.astype(np.float32) for v in _affine(norm))
     zero, one = np.zeros_like(a), np.ones_like(a)

@@ -16,6 +16,7 @@ from tta import registry
 from tta.export.gradient import reverse
 from tta.export.layers.hebbian import HebbianModulation
 from tta.export.operators import OPSET, Operators
+from tta.export.power_norm import PowerNorm
 from tta.records import Role
 
 KINDS = registry.names("tta.export.layers")
@@ -34,12 +35,18 @@ class Example:
 
 
 BATCH = ("weight", "bias", "running_mean", "running_var")
+POWER = ("weight", "bias", "zero", "running_square")
 EXAMPLES = {
     "batch_norm": [
         Example("BatchNormalization", nn.BatchNorm2d(5, 1e-3), (5, 4, 3), {"epsilon": 1e-3}, BATCH),
         Example("BatchNormalization", nn.BatchNorm1d(6), (6, 7), {}, BATCH),
         Example("BatchNormalization", nn.BatchNorm1d(6), (6,), {}, BATCH),
         Example("BatchNormalization", nn.BatchNorm3d(3), (3, 2, 4, 3), {}, BATCH),
+    ],
+    "power_norm": [
+        Example("BatchNormalization", PowerNorm(5, 1e-3), (5, 4, 3), {"epsilon": 1e-3}, POWER),
+        Example("BatchNormalization", PowerNorm(6), (6, 7), {}, POWER),
+        Example("BatchNormalization", PowerNorm(6), (6,), {}, POWER),
     ],
     "layer_norm": [
         Example("LayerNormalization", nn.LayerNorm(6, 1e-6), (5, 6), {"epsilon": 1e-6}),
@@ -152,6 +159,8 @@ class Graphs:
         if isinstance(norm, nn.modules.batchnorm._BatchNorm):
             own = (None, None) if train else (norm.running_mean, norm.running_var)
             y = nn.functional.batch_norm(x, *own, norm.weight, norm.bias, train, 0.0, norm.eps)
+        elif isinstance(norm, PowerNorm) and train:
+            y = norm.by_batch(x)
         else:
             y = norm(x)
         parameters = {"scale": norm.weight, "bias": getattr(norm, "bias", None)}

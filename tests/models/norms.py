@@ -1,8 +1,9 @@
-"""One small conv net with each kind of norm: batch, layer, group, instance, rms."""
+"""One small conv net with each kind of norm: batch, layer, group, instance, rms, power."""
 
 from torch import Tensor, nn
 
 from tests.models import prepared
+from tta.export.power_norm import PowerNorm
 
 
 class ChannelsLast(nn.Module):
@@ -28,6 +29,8 @@ def make_norm(kind: str, width: int) -> nn.Module:
         return nn.InstanceNorm2d(width, affine=True)
     if kind == "rms":
         return ChannelsLast(nn.RMSNorm(width, eps=1e-5))
+    if kind == "power":
+        return PowerNorm(width)
     raise ValueError(f"no norm is called {kind!r}")
 
 
@@ -74,3 +77,8 @@ def instance(seed: int = 0) -> tuple[nn.Module, Tensor]:
 def rms(seed: int = 0) -> tuple[nn.Module, Tensor]:
     """RMSNorm over channels: a scale and no bias."""
     return factory(seed, "rms")
+
+
+def power(seed: int = 0) -> tuple[nn.Module, Tensor]:
+    """PowerNorm: a running mean square and no mean."""
+    return factory(seed, "power")

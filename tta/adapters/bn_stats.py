@@ -69,7 +69,7 @@ class BnStats:
 
     def init(self, manifest: Manifest, slots: Mapping[str, Array]) -> State:
         """The source state; source statistics are remembered, since the slots will move."""
-        source = {s.name: slots[s.name] for s in manifest.named("mean", "var")}
+        source = {s.name: slots[s.name] for s in manifest.named("mean", "var", "square")}
         return State(manifest.hash, "bn_stats", slots, remembered(source))
 
     def adapt(self, state: State, batch: Array, run: Run) -> tuple[State, Mapping[str, Array]]:
@@ -144,7 +144,11 @@ def moving_averages(
     share, memory = rule.weigh(state.memory, span or Span(1), anchored)
     merge = blend if rule.by_batch else mixture  # small shares need float64
     for layer, batch in moments.items():
-        mean, var = f"{layer}.mean", f"{layer}.var"
+        mean, var, square = (f"{layer}.{kind}" for kind in ("mean", "var", "square"))
+        if square in state.slots:  # no mean: the second moment itself
+            own = np.float64(batch.var) + np.square(batch.mean, dtype=np.float64)
+            was = state.memory.get(f"ema.{square}", state.slots[square] if anchored else own)
+            memory[f"ema.{square}"] = (1 - share) * was + share * own
         if mean not in state.slots:
             continue
         first = (state.slots[mean], state.slots[var]) if anchored else (batch.mean, batch.var)

@@ -79,4 +79,4 @@ class Tent:
 
 
 def _is_statistic(name: str) -> bool:
-    return name.startswith("ema.") and name.endswith((".mean", ".var"))
+    return name.startswith("ema.") and name.endswith((".mean", ".var", ".square"))
