@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from tests.adapters.test_against_torch import Optimizer, close, start, stream
-from tests.autograd import HEBBIAN, Twin, misfit
-from tests.bundles import bundle, model, session
+from tests.adapters.objective_steps import follows
+from tests.adapters.test_against_torch import stream
+from tests.bundles import bundle, session
 from tta.adapters.tent import Tent
 from tta.adapters.z_loss import ZLoss
 from tta.export.reference import TorchOperators
@@ -33,24 +33,7 @@ def z_loss(logits):
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 @pytest.mark.parametrize("name", [NAME, "sensor_cnn:factory"])
 def test_z_loss(name, optimizer):
-    adapter = ZLoss(optimizer=optimizer)
-    state, run = start(name, adapter)
-    twin, theirs, misses = Twin(model(name)[0], HEBBIAN[name]), Optimizer(optimizer, 1e-3), 0
-    for batch in stream(name)[:10]:
-        before, run.steps = state, []
-        state, outputs = adapter.adapt(before, batch, run)
-        twin.load(before.slots)
-        want = twin(batch, loss=published)
-        (step,) = run.steps
-        losses = published(torch.tensor(want.outputs["logits"]))
-        assert np.allclose(step.objective, losses, rtol=1e-4, atol=1e-4)
-        assert close(outputs["logits"], want.outputs["logits"])
-        misses += misfit(step.gradients, want.gradients)[0] > 1  # a zero of a ReLU is crossed
-        trained = {k: g for k, g in step.gradients.items() if k.endswith((".scale", ".bias"))}
-        for slot, value in theirs.step(before.slots, trained).items():
-            assert np.abs(state.slots[slot] - value).max() <= 1e-6, slot
-        assert state.step == before.step + 1 and state.parent == before.hash
-    assert misses <= 2
+    follows(ZLoss(optimizer=optimizer), name, optimizer, published, rtol=1e-4)
 
 
 def logits_and_gradient(n=64, k=10):

@@ -17,7 +17,7 @@ from tta.bundle import Bundle
 from tta.errors import TtaError
 from tta.evaluation.material import Material
 from tta.records import Array, State
-from tta.runtime.method import check_coupling, check_needs, make_adapter
+from tta.runtime.method import check_coupling, check_needs, make_adapter, source_state
 from tta.runtime.session import AdaptSession, InferSession
 
 
@@ -61,7 +61,7 @@ def measured(
 
 
 def _cost(method: Any, bundle: Bundle, infer: InferSession, run: Any, batches: list[Array]) -> Cost:
-    state: State = method.init(bundle.manifest, bundle.source_slots)
+    state = source_state(method, bundle)
     times: list[float] = []
     ratios: list[float] = []
     most = size(state)

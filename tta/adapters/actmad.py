@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tta.adapters.tent import SGD_MOMENTUM
+from tta.adapters.tent import SGD_MOMENTUM, norm_gradients
 from tta.manifest import Manifest
 from tta.optimizers import check_kind, descend
 from tta.protocols import Run
@@ -65,12 +65,12 @@ class ActMad:
     def adapt(self, state: State, batch: Array, run: Run) -> tuple[State, Mapping[str, Array]]:
         """One optimizer step; outputs from before it."""
         step = run("step/actmad", batch, state.slots, alpha=0.0)
-        norms = {
-            name: gradient
-            for name, gradient in step.gradients.items()
-            if name.endswith((".scale", ".bias"))
-        }
         slots, memory = descend(
-            self.optimizer, state.slots, norms, state.memory, self.lr, self.sgd_momentum
+            self.optimizer,
+            state.slots,
+            norm_gradients(step),
+            state.memory,
+            self.lr,
+            self.sgd_momentum,
         )
         return state.child(slots, memory), step.outputs

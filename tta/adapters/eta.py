@@ -56,7 +56,6 @@ class Eta(Tent):
                 f"d is the largest cosine of a frame to learn from, in 0..1 above 0, but is {d}"
             )
         self.margin, self.d = margin, d
-        self.needs = Eta.needs
 
     def init(self, manifest: Manifest, slots: Mapping[str, Array]) -> State:
         """The source state with an empty optimizer."""

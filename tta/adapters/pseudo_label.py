@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tta.adapters.tent import SGD_MOMENTUM, Tent
+from tta.adapters.tent import Tent
 from tta.manifest import Manifest
 from tta.records import Array, State
 
@@ -23,16 +23,6 @@ class PseudoLabel(Tent):
     """
 
     needs = frozenset({"step/pseudo_label"})
-
-    def __init__(
-        self,
-        lr: float = 1e-3,
-        optimizer: str = "adam",
-        sgd_momentum: float = SGD_MOMENTUM,
-        momentum: float = 0.1,
-        alpha: float = 1.0,
-    ) -> None:
-        super().__init__(lr, optimizer, sgd_momentum, momentum, alpha, "pseudo_label")
 
     @staticmethod
     def objective(op: Any, outputs: Mapping[str, Any]) -> Any:

@@ -61,7 +61,6 @@ class Roid(Tent):
         if not 0 <= keep <= 1:
             raise TtaError(f"keep is the share of the adapted weights in 0..1, but is {keep}")
         self.keep, self.correct = keep, correct
-        self.needs = Roid.needs
 
     @staticmethod
     def objective(op: Any, outputs: Mapping[str, Any]) -> Any:

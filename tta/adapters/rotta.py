@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tta.adapters._augment import strong_view
+from tta.adapters.tent import norm_gradients
 from tta.categorical import entropies
 from tta.errors import TtaError
 from tta.manifest import Manifest
@@ -70,8 +71,7 @@ class Rotta:
         student = {**teacher, **mine}
         view = strong_view(batch, state.step)
         step = run("step/cross_entropy", view, student, alpha=self.alpha, target=np.float32(target))
-        norms = {k: g for k, g in step.gradients.items() if k.endswith((".scale", ".bias"))}
-        learned, memory = descend("adam", student, norms, state.memory, self.lr)
+        learned, memory = descend("adam", student, norm_gradients(step), state.memory, self.lr)
         nu = np.float32(self.nu)
         slots = {name: (1 - nu) * teacher[name] + nu * value for name, value in learned.items()}
         slots |= self._followed(teacher, seen.moments)

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from tta.adapters._source import remembered, returned
-from tta.adapters.tent import SGD_MOMENTUM, Tent
+from tta.adapters.tent import SGD_MOMENTUM, Tent, norm_gradients
 from tta.categorical import entropies
 from tta.errors import TtaError
 from tta.manifest import Manifest
@@ -58,7 +58,6 @@ class Sar(Tent):
             raise TtaError(f"rho is the length of the way uphill, above 0, but is {rho}")
         self.margin, self.rho, self.least = margin, rho, least
         self.skip = tuple(name for name in skip.split("+") if name)
-        self.needs = Sar.needs
 
     def init(self, manifest: Manifest, slots: Mapping[str, Array]) -> State:
         """The source state, which is remembered whole."""
@@ -102,6 +101,6 @@ class Sar(Tent):
         step = run("step/entropy", batch, slots, alpha=self.alpha, sample_weight=weight)
         return {
             name: gradient
-            for name, gradient in step.gradients.items()
-            if name.endswith((".scale", ".bias")) and not name.startswith(self.skip or ("\0",))
+            for name, gradient in norm_gradients(step).items()
+            if not name.startswith(self.skip or ("\0",))
         }

@@ -39,14 +39,15 @@ class Tent:
         sgd_momentum: float = SGD_MOMENTUM,
         momentum: float = 0.1,
         alpha: float = 1.0,
-        graph: str = "entropy",
+        graph: str = "",
         ghost: int = 0,
         tau_s: float | None = None,
     ) -> None:
         self.lr, self.optimizer, self.sgd_momentum = lr, check_kind(optimizer), sgd_momentum
         self.momentum, self.alpha = Momentum(momentum, ghost, tau_s), alpha
-        self.graph = f"step/{graph}"
-        self.needs = frozenset({self.graph})
+        if graph:  # another objective than the class's own
+            self.needs = frozenset({f"step/{graph}"})
+        (self.graph,) = (name for name in self.needs if name.startswith("step/"))
 
     @staticmethod
     def objective(op: Any, outputs: Mapping[str, Any]) -> Any:
@@ -65,17 +66,18 @@ class Tent:
 
     def update(self, state: State, step: Step) -> State:
         """The state after one optimizer step on the gradients of norm scales and biases."""
-        norms = {
-            name: gradient
-            for name, gradient in step.gradients.items()
-            if name.endswith((".scale", ".bias"))
-        }
+        norms = norm_gradients(step)
         slots, memory = descend(
             self.optimizer, state.slots, norms, state.memory, self.lr, self.sgd_momentum
         )
         memory.update(moving_averages(state, step.moments, self.momentum, step.span))
         slots.update({k.removeprefix("ema."): v for k, v in memory.items() if _is_statistic(k)})
         return state.child(slots, memory)
+
+
+def norm_gradients(step: Step) -> dict[str, Array]:
+    """The gradients of norm scales and biases, by slot name."""
+    return {k: g for k, g in step.gradients.items() if k.endswith((".scale", ".bias"))}
 
 
 def _is_statistic(name: str) -> bool:

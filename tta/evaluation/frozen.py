@@ -9,17 +9,16 @@ ask again.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from tta.categorical import log_softmax
+from tta.evaluation.whole_file import write_arrays
 from tta.records import Array
 
 SMALL_BYTES = 16 << 20  # probabilities of a change up to which they are kept unasked
@@ -92,14 +91,10 @@ class Frozen:
                 continue
             if there := self._read(key):
                 found.take(there)
-            self._folder.mkdir(parents=True, exist_ok=True)
-            path = self.path(key)
-            arrays: dict[str, Any] = {"classes": found.classes, "confidence": found.confidence}
+            arrays = {"classes": found.classes, "confidence": found.confidence}
             if found.probabilities is not None:
                 arrays["probabilities"] = found.probabilities
-            scratch = path.with_name(f".{path.stem}.{os.getpid()}.npz")
-            np.savez_compressed(scratch, about=np.array(self._about(key)), **arrays)
-            os.replace(scratch, path)
+            write_arrays(self.path(key), {"about": np.array(self._about(key)), **arrays})
             found.fresh = False
 
     def path(self, key: Key) -> Path:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from tta.evaluation.side_by_side import side_by_side
 from tta.evaluation.summary import COLUMNS, MEANING, NARROW, Summary, summarise, table, to_json
 from tta.evaluation.timeline import timeline, verdict
 from tta.governor import Mode
+from tta.runtime.folder import writable as writable_folder
 from tta.runtime.redaction import redact
 from tta.runtime.source_uri import open_source
 from tta.terminal import Terminal, plain_table
@@ -111,16 +110,7 @@ def writable(out: str | Path) -> Path:
         MissingExtraError: matplotlib is not installed.
     """
     chart.need()
-    folder = Path(os.path.expanduser(out))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise TtaError(
-            f"cannot write pictures into {out}: {error.strerror}; name a folder of your own with --out"
-        ) from error
-    return folder
+    return writable_folder(out, "pictures")
 
 
 def save(

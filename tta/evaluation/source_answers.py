@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from tta.errors import TtaError
 from tta.evaluation.material import Material
+from tta.evaluation.whole_file import write_arrays
 from tta.records import Array
 
 
@@ -49,15 +49,8 @@ def source_answers(folder: Path, material: Material | None) -> SourceAnswers | N
             return None
         material.answers.save()
         names = tuple(material.bundle.manifest.labels) or tuple(material.data.names)
-        scratch = path.with_name(f".source.{os.getpid()}.npz")
-        np.savez_compressed(
-            scratch,
-            items=material.chosen,
-            probabilities=p,
-            labels=material.labels,
-            names=np.array(names, np.str_),
-        )
-        os.replace(scratch, path)
+        kept = {"items": material.chosen, "probabilities": p, "labels": material.labels}
+        write_arrays(path, {**kept, "names": np.array(names, np.str_)})
     with np.load(path, allow_pickle=False) as file:
         p = file["probabilities"].astype(np.float64)
         names = tuple(str(name) for name in file["names"])

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import threading
 import zipfile
@@ -31,6 +30,7 @@ from tta.errors import TtaError
 from tta.evaluation.cell import Material, Outcome, check_serve, corruption_names, evaluate
 from tta.evaluation.serving import Serve
 from tta.evaluation.unfit import first_refusal
+from tta.evaluation.whole_file import write_arrays, write_bytes
 from tta.governor import Mode
 from tta.runtime.extra import load_extra
 
@@ -141,7 +141,7 @@ def check(sweep: Sweep, out: Path) -> Material:
                 "with --out, or remove that one"
             )
     else:
-        _write(path, json.dumps(about, indent=2).encode() + b"\n")
+        write_bytes(path, json.dumps(about, indent=2).encode() + b"\n")
     return material
 
 
@@ -254,26 +254,9 @@ def _made(sweep: Sweep, cell: Cell, out: Path, material: Material) -> Cell:
 def _save(out: Path, cell: Cell, outcome: Outcome) -> None:
     """Images first: a cell is done when its rows are there."""
     path = out / f"{cell.key}.json"
-    scratch = out / f".{cell.key}.{os.getpid()}.npz"
-    arrays: dict[str, Any] = dict(outcome.images)
-    try:
-        np.savez_compressed(scratch, **arrays)
-        os.replace(scratch, path.with_suffix(".npz"))
-    except OSError as error:
-        raise TtaError(f"{scratch} cannot be written: {error.strerror or error}") from error
+    write_arrays(path.with_suffix(".npz"), outcome.images)
     text = json.dumps({**asdict(cell), "rows": outcome.rows}, allow_nan=False)
-    _write(path, text.encode() + b"\n")
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a file of the results folder, whole or not at all."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch.write_bytes(data)
-        os.replace(scratch, path)
-    except OSError as error:
-        raise TtaError(f"{path} cannot be written: {error.strerror or error}") from error
+    write_bytes(path, text.encode() + b"\n")
 
 
 __all__ = ["SMOKE", "Cell", "Sweep", "check", "damaged", "run", "work"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from tta.evaluation.cell import corruption_names
 from tta.evaluation.material import Material
 from tta.evaluation.picture import is_image, pixels
 from tta.evaluation.protocols import Setting, Visit, build
+from tta.evaluation.whole_file import write_arrays
 from tta.records import Array
 
 SIDE = 96  # longer side in pixels
@@ -72,10 +72,7 @@ class Thumbnails:
         wanted = [shot.key for shot in shots]
         if self._material is None:
             return
-        kept: dict[str, Any] = {key: self._kept[key] for key in wanted if key in self._kept}
-        scratch = self._path.with_name(f".shown.{os.getpid()}.npz")
-        np.savez_compressed(scratch, **kept)
-        os.replace(scratch, self._path)
+        write_arrays(self._path, {key: self._kept[key] for key in wanted if key in self._kept})
 
     def _reading(self, material: Material, shot: Shot) -> Array | None:
         """The frame as a source would give it; None where the data or the order are others."""

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import os
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tta.bundle import Bundle
-from tta.errors import TtaError
 from tta.explanation.heat import half
 from tta.explanation.overlay import hottest
 from tta.explanation.report import by_layer, write
 from tta.explanation.witness import Watched, watch
 from tta.governor import Mode
+from tta.runtime.folder import writable
 from tta.runtime.redaction import redact
 from tta.runtime.source_uri import open_source
 from tta.terminal import Terminal
@@ -70,7 +67,7 @@ def explained(
         TtaError: the folder cannot be written (nothing has run then), or the stream came to no step.
     """
     said = terminal or Terminal()
-    folder = _writable(out)
+    folder = writable(out)
     opened = Bundle(bundle)
     watched = watch(
         opened,
@@ -138,19 +135,6 @@ def _notes(watched: Watched) -> list[str]:
     if undone:
         notes.append(f"{undone} of these {len(steps)} steps were not committed: see their reasons")
     return notes
-
-
-def _writable(out: str) -> Path:
-    folder = Path(os.path.expanduser(out))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise TtaError(
-            f"cannot write into {out}: {error.strerror}; name a folder of your own with --out"
-        ) from error
-    return folder
 
 
 __all__ = ["explain_command", "explained"]
