@@ -196,12 +196,13 @@ def _flat(moments: Mapping[str, Moments], part: int) -> Array:
 
 
 def references(view: View, targets: Array | None) -> dict[str, Array]:
-    """What each metric must know of the source, ``drift.<metric>.<name>``."""
+    """What metrics and checks must know of the source, ``drift.<metric>.<name>``, ``check.<check>.<name>``."""
     found: dict[str, Array] = {}
-    for name in registry.names("tta.drift"):
-        make = getattr(registry.load("tta.drift", name), "reference", None)
-        for key, value in (make(view, targets) if make else {}).items():
-            found[f"drift.{name}.{key}"] = value
+    for kind, package in (("drift", "tta.drift"), ("check", "tta.checks")):
+        for name in registry.names(package):
+            make = getattr(registry.load(package, name), "reference", None)
+            for key, value in (make(view, targets) if make else {}).items():
+                found[f"{kind}.{name}.{key}"] = value
     return found
 
 

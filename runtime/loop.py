@@ -79,7 +79,7 @@ def adapt_and_serve(stream: Stream) -> Iterator[Result]:
     chosen = stream.take()
     frames, batch = chosen.frames, chosen.inputs
     decision = None
-    short = len(batch) < stream.waiting.size and stream.guard.mode == "auto"
+    short = len(batch) < stream.waiting.size and stream.guard.guards
     if short or len(batch) < stream.fewest:
         predictions = [_seen(stream, x) for x in batch]
     else:

@@ -33,7 +33,7 @@ class Outcome:
 
     Attributes:
         seen: the state in force when the round began: a commit is a compare-and-swap on it.
-        action: ``commit``, ``reset``, ``hold`` or ``rollback``.
+        action: ``commit``, ``propose``, ``reset``, ``hold`` or ``rollback``.
         reason: one clause for people.
         figures: the numbers behind it.
         state: state to put in force, None to keep what there is.
@@ -42,6 +42,8 @@ class Outcome:
         fresh: which of them no earlier round had ``(n,)``, None for all.
         view: the frozen view of them, None where a round failed before it.
         outputs: what the batch itself is to be served with, None for what the state in force says.
+        proposal: what waits for the next round's frames to be judged on, None if nothing does.
+        back: whether the stream turned out to be as the source again.
         holds: whether the governor wanted no adaptation.
     """
 
@@ -55,4 +57,6 @@ class Outcome:
     batch: Array | None = None
     fresh: Array | None = None
     outputs: Mapping[str, Array] | None = None
+    proposal: State | None = None
+    back: bool = False
     holds: bool = False

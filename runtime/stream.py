@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from tta.errors import MemoryShortError, StateError, TtaError
+from tta.errors import StateError, TtaError
 from tta.governor import Governor, Mode
 from tta.monitor import Monitor
 from tta.protocols import Adapter, Buffer
 from tta.records import UNANSWERED, Array, Decision, Frame, Prediction, Selection, State, Step
 from tta.runtime.answer import prediction
-from tta.runtime.buffer import make_buffer, weighted
+from tta.runtime.buffer import make_buffer
 from tta.runtime.memory import retire
 from tta.runtime.method import (
     check_coupling,
@@ -28,14 +29,14 @@ from tta.runtime.method import (
 )
 from tta.runtime.model import Model
 from tta.runtime.outcome import Counts, Outcome
-from tta.runtime.passage import Passage, Spanned
+from tta.runtime.passage import Passage
 from tta.runtime.preprocess import build
+from tta.runtime.round import consider, each, glance
 from tta.runtime.sampling import KEPT, Pool
 from tta.runtime.session import InferSession
 from tta.watch import AlarmPolicy
 
-PROBE_FRAMES = 4
-PROBE_TOLERANCE = 1e-3  # of the largest output; conv with folded norms rounds differently
+MOST_PROOF = 64  # newest frames that a proposal is judged on
 MOST_POOLED = 4096  # sampled frames that may wait for a round
 
 
@@ -110,6 +111,8 @@ class Stream:
         self.began_s = -math.inf  # stream time of the last round
         self.complaint = ""  # why the last skipped frame was skipped
         self.origin: State = source_state(self.method, bundle, self.model.calibration)
+        self.proposal: State | None = None  # what waits to be judged
+        self.recent: deque[Array] = deque(maxlen=min(looked_at, MOST_PROOF))  # since the last round
         self.restored = False  # whether the governor has yet to see the stream that a state is for
         self.current: State = self.origin
         if self.state is None:
@@ -127,10 +130,15 @@ class Stream:
         """Offer a frame, its model input and what was served for it to the buffer."""
         self.waiting, dropped = self.waiting.add(frame, x, answer)
         self.counts.dropped += dropped
+        if not self.waiting.partition:
+            self.recent.append(x)
 
     def take(self) -> Selection:
         """The frames of a round, out of the buffer."""
         chosen, self.waiting = self.waiting.take()
+        if self.recent:
+            chosen = replace(chosen, recent=np.stack(self.recent))
+            self.recent.clear()
         return chosen
 
     def predict(self, x: Array) -> Prediction:
@@ -143,9 +151,9 @@ class Stream:
 
     def _changed(self, found: Prediction) -> Prediction:
         """The answer as the method changes it, if it does; the frozen model's own is kept for ``show``."""
-        self.frozen = found if self.serving == self.model.source_hash else None
+        self.frozen = found if self.by_source else None
         change = getattr(self.method, "predict", None)
-        return change(found, self.current) if callable(change) else found
+        return change(found, self.current) if callable(change) and not self.guard.hides else found
 
     def answer(self, frame: Frame, x: Array) -> Prediction:
         """The served model's answer to a frame, which is kept to learn from."""
@@ -182,9 +190,9 @@ class Stream:
             chosen = self.take()
             pooled = self.pool.take() if self.every else None
             return lambda: self.consider(chosen, pooled)
-        adapted = self.current is not self.origin and self.guard.mode == "auto"
+        adapted = self.current is not self.origin and self.guard.guards
         if adapted and not self.every and not full and (half := self.waiting.look()) is not None:
-            return lambda: self.glance(half)
+            return lambda: glance(self, half)
         return None
 
     def show(self, x: Array) -> None:
@@ -204,20 +212,6 @@ class Stream:
                 if outcome.fresh is None or outcome.fresh[k]:
                     self.monitor.observe(answer, x)
 
-    def glance(self, batch: Array) -> Outcome | None:
-        """Look at half a batch: a stream that is back at its source need not wait for the other half."""
-        seen = self.current
-        if seen is self.origin or self.guard.mode != "auto":
-            return None
-        start = time.perf_counter()
-        view = self.model.adapting.run("batch", batch, self.model.bundle.source_slots, alpha=0.0)
-        plan = self.guard.returned(view, len(batch))
-        if plan is None:
-            return None
-        figures = _timed(plan.figures, start)
-        served = self.model.serve(self.origin)
-        return Outcome(seen, "reset", plan.reason, figures, self.origin, served)
-
     def adapt(self, batch: Array | Selection) -> tuple[Decision, list[Prediction]]:
         """One round on a batch ``(n, ...)``: observe → adapt → verify → commit or roll back.
 
@@ -226,69 +220,16 @@ class Stream:
             they were accepted, else those of the state in force.
         """
         outcome = self.consider(batch)
-        if (
-            outcome.seen is self.origin
-        ):  # else settle does; these frames were served by nobody before
+        if self.by_source:  # else settle does; these frames were served by nobody before
             self._show_view(outcome)
         decision = self.settle(outcome)
         inputs = batch.inputs if isinstance(batch, Selection) else batch
         return decision, self._answers(inputs, outcome)
 
     def consider(self, batch: Array | Selection, pooled: Step | None = None) -> Outcome:
-        """What a round on a batch comes to; serves nothing by itself, so it may run beside the stream.
-
-        Args:
-            batch: frames ``(n, ...)``, which the governor looks at; with their weights, if they have some.
-            pooled: statistics of sampled frames to learn from instead. They only make sense under the state
-                they were measured under, so where adaptation begins anew the batch is used after all.
-        """
-        start, seen = time.perf_counter(), self.current
+        """What a round on some frames comes to, see ``tta.runtime.round``."""
         chosen = batch if isinstance(batch, Selection) else Selection(batch)
-        batch, run = chosen.inputs, weighted(self.model.adapting.run, chosen.weight)
-        view = run("batch", batch, self.model.bundle.source_slots, alpha=0.0)
-        plan = self.guard.plan(view, len(batch))
-        figures = dict(plan.figures)
-
-        def outcome(action: str, reason: str, **more: Any) -> Outcome:
-            told = {"view": view, "batch": batch, "fresh": chosen.fresh, **more}
-            return Outcome(seen, action, reason, _timed(figures, start), **told)
-
-        if plan.action == "hold":
-            if seen is self.origin or self.guard.mode == "off":
-                return outcome("hold", plan.reason, holds=True)
-            served = self.model.serve(self.origin)
-            return outcome("reset", plan.reason, state=self.origin, served=served, holds=True)
-        anew = plan.action == "restart" and not self.restored
-        base, self.restored = self.origin if anew else seen, False
-        span = self.passage.take(view if pooled is None else pooled)
-        try:
-            if pooled is None or base is self.origin:
-                proposal, outputs = self.method.adapt(base, batch, Spanned(run, span))
-            else:
-                pooled = replace(pooled, span=span)
-                proposal, outputs = self.method.observe(base, pooled), view.outputs  # type: ignore[attr-defined]
-        except ValueError as error:  # a slot that is not finite, or of another shape
-            return outcome("rollback", str(error))
-        reason = unfit(proposal, base)
-        if reason:
-            return outcome("rollback", reason)
-        if proposal.slots is base.slots and base is seen:
-            return outcome("hold", "the method changed nothing", outputs=outputs)
-        # what the served session will say of these frames; a few suffice where nothing is checked
-        checked = batch if self.guard.mode == "auto" else batch[:PROBE_FRAMES]
-        after = run("batch", checked, proposal.slots, alpha=0.0)
-        reason, measured = self.guard.veto(after, view)
-        figures.update(measured)
-        if reason:
-            return outcome("rollback", reason)
-        try:
-            served = self.model.serve(proposal)  # in force once it has passed its probe
-        except MemoryShortError as error:
-            return outcome("rollback", str(error))
-        figures["probe"] = self._probe(served[0], batch[:PROBE_FRAMES], after)
-        if not figures["probe"] <= PROBE_TOLERANCE:
-            return outcome("rollback", "the served session disagrees with the step graph")
-        return outcome("commit", plan.reason, state=proposal, served=served, outputs=outputs)
+        return consider(self, chosen, pooled)
 
     def settle(self, outcome: Outcome) -> Decision:
         """Put an outcome in force, between two frames: the swap is one assignment.
@@ -298,27 +239,24 @@ class Stream:
         counts = self.counts
         if outcome.view is not None and outcome.fresh is None and not self.waiting.selects:
             self.monitor.observe_step(outcome.view)  # scores are calibrated on frames as they came
-        if outcome.seen is not self.origin:  # else the monitor saw these frames as they were served
+        if not self.by_source:  # else the monitor saw these frames as they were served
             self._show_view(outcome)
         counts.holds += outcome.holds
         counts.rollbacks += outcome.action == "rollback"
         action, reason = outcome.action, outcome.reason
-        if outcome.state is not None and outcome.served is not None:
-            if outcome.seen is self.current:
-                retired = [self.session]
-                self.session, self.serving = outcome.served
-                self.current = outcome.state
-                self.pool.clear()
-                self.monitor.observe_state(outcome.state.slots, self.model.bundle.source_slots)
-                self.retire(retired)
-                counts.commits += action == "commit"
-                if action == "reset":
-                    counts.resets += 1
-                    self.monitor.watch.resettle()
-                    self.waiting = self.waiting.renewed()
-            else:
+        if outcome.seen is not self.current:
+            if outcome.state is not None or outcome.proposal is not None:
                 counts.stale += 1
                 action, reason = "reject", "the state it was made from is no longer in force"
+        else:
+            self.proposal = outcome.proposal
+            if outcome.state is not None:
+                self._put(outcome.state, outcome.served)
+                counts.commits += action == "commit"
+                counts.resets += action == "reset"
+            if outcome.back:
+                self.monitor.watch.resettle()
+                self.waiting = self.waiting.renewed()
         return Decision(action, reason, self.serving, self.current.step, outcome.figures)
 
     def restore(self, state: State) -> None:
@@ -349,39 +287,45 @@ class Stream:
         self._serve(self.origin)
         self.waiting = self.waiting.empty()
 
+    def switch(self, mode: Mode) -> None:
+        """Have the governor go on in another mode, and serve what that mode serves."""
+        self.guard.switch(mode)
+        self._serve(self.current)
+
+    @property
+    def by_source(self) -> bool:
+        """Whether the source model answers."""
+        return self.serving == self.model.source_hash
+
     def _serve(self, state: State) -> None:
-        self.session, self.serving = self.model.serve(state)
+        """Put a state in force that no round has made, and forget what was learned beside it."""
+        self.proposal = None
+        self.guard.begin()
+        self._put(state, None)
+
+    def _put(self, state: State, served: tuple[InferSession, str] | None) -> None:
+        """Put a state in force; in shadow its session stays in the background."""
+        if self.guard.hides:
+            served = (self.model.source, self.model.source_hash)
+        old = getattr(self, "session", None)
+        self.session, self.serving = served or self.model.serve(state)
         self.current = state
         self.pool.clear()  # of statistics under another state
         self.monitor.observe_state(state.slots, self.model.bundle.source_slots)
-
-    def _probe(self, session: InferSession, batch: Array, after: Step) -> float:
-        """Largest difference between a session and the batch graph, relative to the output."""
-        primary = self.model.bundle.manifest.primary
-        expected = after.outputs[primary][: len(batch)]
-        got = session.run(batch)[primary]
-        scale = max(1.0, float(np.abs(expected).max()))
-        return float(np.abs(got - expected).max()) / scale
+        if old is not None and old is not self.session:
+            self.retire([old])
 
     def _answers(self, batch: Array, outcome: Outcome) -> list[Prediction]:
         """What a batch is served with; of the source state, the frozen view has said it."""
-        if outcome.outputs is not None:
+        if outcome.outputs is not None and not self.guard.hides:
             return self._all(outcome.outputs)
-        if self.current is self.origin and outcome.view is not None:
+        if self.by_source and outcome.view is not None:
             return self._all(outcome.view.outputs)
         run = self.model.adapting.run
         return self._all(run("batch", batch, self.current.slots, alpha=0.0).outputs)
 
     def _all(self, outputs: Mapping[str, Array]) -> list[Prediction]:
-        n = len(next(iter(outputs.values())))
-        return [
-            prediction(self.model.bundle, {k: v[i] for k, v in outputs.items()}, 0.0)
-            for i in range(n)
-        ]
-
-
-def _timed(figures: Mapping[str, float], start: float) -> dict[str, float]:
-    return {**figures, "adapt_ms": (time.perf_counter() - start) * 1e3}
+        return [prediction(self.model.bundle, one, 0.0) for one in each(outputs)]
 
 
 __all__ = [

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from tta import registry
-from tta.checks.collapse import VETO
 from tta.errors import TtaError
 from tta.governor import Governor
 from tta.manifest import InputSpec, Manifest

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 
 from tta.alarm_arguments import add_export_arguments
+from tta.governor import MODES
 
 
 def export_arguments(p: argparse.ArgumentParser) -> None:
@@ -132,7 +133,7 @@ def evaluate_arguments(p: argparse.ArgumentParser) -> None:
     )
     p.add_argument(
         "--governor",
-        choices=("always", "auto", "off"),
+        choices=MODES,
         default="always",
         help="adapt on every batch, where the governor lets it, or never (default always)",
     )
@@ -160,7 +161,7 @@ def explain_arguments(p: argparse.ArgumentParser) -> None:
         "--out", default="explained", metavar="DIR", help="folder of the files (default explained)"
     )
     p.add_argument("--batch", type=whole(1), default=16, help="frames a step (default 16)")
-    p.add_argument("--governor", choices=("auto", "always", "off"), default="auto")
+    p.add_argument("--governor", choices=MODES, default="auto")
     p.add_argument("--threads", type=whole(1), default=1, help="inference threads (default 1)")
     p.add_argument("--limit", type=whole(1), help="frames at most")
 

@@ -18,6 +18,7 @@ from tta.arguments import (
     whole,
 )
 from tta.errors import TtaError
+from tta.governor import MODES
 from tta.manifest import PROFILES
 from tta.state_tools import state_arguments
 
@@ -117,7 +118,7 @@ def _run(p: argparse.ArgumentParser) -> None:
         help="frames that a step is on: batch (default), window?size=16, reservoir?capacity=64, reliable",
     )
     p.add_argument("--serve", choices=("stream", "batch"), default="stream")
-    p.add_argument("--governor", choices=("auto", "always", "off"), default="auto")
+    p.add_argument("--governor", choices=MODES, default="auto")
     p.add_argument("--threads", type=whole(1), help="inference threads (default: the device's)")
     p.add_argument("--device", default="desktop", help="device profile (default desktop)")
     p.add_argument(
@@ -223,7 +224,7 @@ def _simulate(p: argparse.ArgumentParser) -> None:
         "--out", metavar="DIR", help="folder for timeline.png, .html, JSON lines, summary"
     )
     p.add_argument("--batch", type=whole(1), default=16, help="frames a step (default 16)")
-    p.add_argument("--governor", choices=("auto", "always", "off"), default="auto")
+    p.add_argument("--governor", choices=MODES, default="auto")
     p.add_argument("--threads", type=whole(1), default=1, help="inference threads (default 1)")
     p.add_argument("--window", type=whole(1), help="frames behind each point of the error curve")
     p.add_argument("--limit", type=whole(1), help="frames at most")

@@ -1,4 +1,4 @@
-"""The governor of one stream: says when to adapt, from where, and what may be committed.
+"""The governor of one stream: says when to adapt, from where, and what may be put in force.
 
 It looks at each batch through the frozen view: the model with its source slots. Its layer statistics tell
 whether the stream has left the source at all, and whether it has moved since the last batch; adaptation
@@ -7,30 +7,50 @@ cannot hide that, since the view does not adapt.
 ::
 
     view nearer to the source than its calibrated noise    hold   serve the source model
-    view far from what it was lately                       restart from the source, at this batch
+    view far from what it was lately                       restart from the source, or from a known domain
     else                                                   adapt  from where we are
+
+A proposal is not put in force on the batch it was made from. It waits, and the frames that come next are run
+through the source and through it; what the checks say of the two gives the log odds that it harms:
+
+::
+
+    below COMMIT, no veto      the proposal is put in force
+    above 0, or a veto         it is dropped
+    between                    it goes on learning, and waits on
+
+The state in force is judged by the same frames, on average over its rounds, and gives way to the source where
+it probably harms.
 """
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from tta import registry
 from tta.errors import TtaError
+from tta.evidence import Evidence
+from tta.harm import log_odds
 from tta.manifest import Manifest
 from tta.moments import blend, distance
 from tta.monitor import threshold
+from tta.protocols import Check
 from tta.records import Array, Moments, Step
 
-Mode = Literal["auto", "always", "off"]
+Mode = Literal["auto", "shadow", "always", "frozen", "off"]
+MODES = ("auto", "shadow", "always", "frozen", "off")
 Action = Literal["hold", "restart", "adapt"]
 JUMP = 3.0  # batch-noise widths that a view may differ from the stream's recent ones
 MEMORY = 0.2  # share of the newest view in the stream's signature
+COMMIT = -1.0  # log odds of harm below which a proposal is put in force: 27 %
+RESET = 0.0  # log odds above which it is dropped, and the state in force gives way: 50 %
+NEWEST = 0.5  # share of the newest judgement in that of the state in force
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +62,35 @@ class Plan:
     figures: Mapping[str, float]
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the checks say of a proposed state.
+
+    Attributes:
+        reason: why it must not be in force; empty if nothing speaks against it.
+        harm: log odds that it is worse than the source; nan where no check can tell.
+        figures: the checks' figures.
+    """
+
+    reason: str
+    harm: float
+    figures: Mapping[str, float]
+
+    @property
+    def passes(self) -> bool:
+        """Whether it may be put in force."""
+        return not self.reason and not self.harm >= COMMIT
+
+
 class Governor:
     """Stands guard over one stream's state.
 
     Args:
         manifest: gives the calibrated thresholds.
-        calibration: source statistics by layer.
-        mode: ``auto`` adapts while the stream is away from the source, ``always`` adapts on every batch
-            and never resets (published protocols), ``off`` never adapts. ``auto`` without calibrated
+        calibration: source statistics by layer, and what checks must know of the source.
+        mode: ``auto`` adapts while the stream is away from the source, ``shadow`` does the same and serves the
+            source model, ``always`` adapts on every batch and never resets (published protocols), ``frozen``
+            serves the source model, ``off`` leaves what is in force as it is. ``auto`` without calibrated
             thresholds cannot tell drift from noise and adapts always; ``reason`` says so.
         batch: frames a batch.
     """
@@ -61,18 +102,33 @@ class Governor:
         mode: Mode = "auto",
         batch: int = 16,
     ) -> None:
-        if mode not in ("auto", "always", "off"):
-            raise TtaError(f"the governor's mode is auto, always or off, but is {mode!r}")
-        self.mode = mode
+        self.switch(mode)
         self._manifest, self._source, self._batch = manifest, calibration, batch
         self._signature: dict[str, Array] = {}
         self._spread = math.nan
-        self._checks = {n: registry.load("tta.checks", n)() for n in registry.names("tta.checks")}
+        self._standing = math.nan  # log odds of harm of the state in force
+        self._checks = make_checks(manifest, calibration)
+
+    def switch(self, mode: Mode) -> None:
+        """Go on in another mode."""
+        if mode not in MODES:
+            raise TtaError(f"the governor's mode is one of {', '.join(MODES)}, but is {mode!r}")
+        self.mode = mode
+
+    @property
+    def guards(self) -> bool:
+        """Whether proposals are judged."""
+        return self.mode in ("auto", "shadow")
+
+    @property
+    def hides(self) -> bool:
+        """Whether the source model serves, whatever is in force."""
+        return self.mode in ("shadow", "frozen")
 
     def plan(self, view: Step, n: int | None = None) -> Plan:
         """What to do with a batch whose frozen view is this; n frames, by default as many as a batch has."""
-        if self.mode == "off":
-            return Plan("hold", "adaptation is off", {})
+        if self.mode in ("off", "frozen"):
+            return Plan("hold", f"adaptation is {self.mode}", {})
         if self.mode == "always":
             return Plan("adapt", "adapting on every batch", {})
         source = _mean(distance(view.moments, self._source))
@@ -107,27 +163,45 @@ class Governor:
         figures = {"from_source": source, "threshold": noise}
         return Plan("hold", "the stream is back at the source", figures)
 
-    def veto(self, after: Step, view: Step) -> tuple[str, dict[str, float]]:
-        """Why a proposal must not be committed (empty if it may), with the checks' figures.
-
-        A check that raises vetoes: it never lets through.
-
-        Args:
-            after: the batch under the proposed slots, as it would be served.
-            view: the batch under the source slots.
-        """
+    def judge(self, evidence: Evidence) -> Verdict:
+        """What the checks say of a proposal; a check that raises vetoes, and never lets through."""
         figures: dict[str, float] = {}
-        if self.mode == "always":
-            return "", figures
+        vetoes = []
         for name, check in self._checks.items():
             try:
-                figures[name] = check.figure(after, view, self._manifest.primary)
-                reason: str = check.veto(figures[name])
+                figure = float(check.figure(evidence))
+                if figure > check.threshold:
+                    vetoes.append(check.says(figure))
             except Exception as error:
-                reason = f"check {name} failed: {error}"
-            if reason:
-                return reason, figures
-        return "", figures
+                vetoes.append(f"check {name} failed: {error}")
+                continue
+            if not math.isnan(figure):
+                figures[name] = figure
+        harm = log_odds(figures)
+        if not math.isnan(harm):
+            figures["harm"] = harm
+        if not vetoes and harm >= RESET:
+            vetoes.append(f"it is probably worse than the source: odds {_odds(harm)}")
+        return Verdict("; ".join(vetoes), harm, figures)
+
+    def begin(self, verdict: Verdict | None = None) -> None:
+        """Another state is in force: the one of that verdict, or the source."""
+        self._standing = math.nan if verdict is None else verdict.harm
+
+    def stands(self, verdict: Verdict) -> str:
+        """Why the state in force must give way to the source, by this verdict and those before; empty if not.
+
+        One batch may be odd, so the log odds are averaged over rounds; a veto counts at once.
+        """
+        new = verdict.harm
+        if not math.isnan(new):
+            old = self._standing
+            self._standing = new if math.isnan(old) else NEWEST * new + (1 - NEWEST) * old
+        if verdict.reason and not new >= RESET:
+            return verdict.reason
+        if self._standing >= RESET:
+            return f"it is probably worse than the source: odds {_odds(self._standing)}"
+        return ""
 
     def _learn(self, moments: Mapping[str, Moments]) -> None:
         for layer, batch in moments.items():
@@ -137,6 +211,20 @@ class Governor:
             )
             new = blend(old, (batch.mean, batch.var), MEMORY)
             self._signature[f"mean.{layer}"], self._signature[f"var.{layer}"] = new
+
+
+def make_checks(manifest: Manifest, calibration: Mapping[str, Array]) -> dict[str, Check]:
+    """All checks by name; one whose class takes arguments is told of the source."""
+    made = {}
+    for name in registry.names("tta.checks"):
+        found: Any = registry.load("tta.checks", name)
+        asks = inspect.signature(found).parameters
+        made[name] = found(manifest, calibration) if asks else found()
+    return made
+
+
+def _odds(harm: float) -> str:
+    return f"{math.exp(min(harm, 20.0)):.1f} to 1"
 
 
 def _mean(values: Mapping[str, float]) -> float:

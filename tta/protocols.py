@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any, Protocol, runtime_checkable
 
+from tta.evidence import Evidence
 from tta.manifest import Manifest
 from tta.records import (
     Array,
@@ -176,6 +177,23 @@ class DriftMetric(Protocol):
         """Forget the stream."""
 
 
+class Check(Protocol):
+    """A figure by which a proposed state is judged; larger is worse, nan says that the check does not apply.
+
+    A class with parameters is made with ``(manifest, calibration)``. One more member is optional:
+    ``reference(view, targets)``, a static method that gives what the check must know of the source as arrays by name
+    (export keeps them as ``check.<name>.<array>``).
+    """
+
+    threshold: float
+
+    def figure(self, evidence: Evidence) -> float:
+        """The figure; the state must not be in force where it is above ``threshold``."""
+
+    def says(self, figure: float) -> str:
+        """One clause for people about such a figure."""
+
+
 class Detector(Protocol):
     """A change detector with the interface of the library river, whose own detectors fit as well.
 
@@ -203,6 +221,7 @@ class Sink(Protocol):
 __all__ = [
     "Adapter",
     "Buffer",
+    "Check",
     "Detector",
     "DriftMetric",
     "DriftReport",

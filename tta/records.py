@@ -262,12 +262,15 @@ class Selection:
         weight: what each counts in the objective ``(n,)``, None for one each.
         fresh: whether no earlier round had it ``(n,)``, None for all of them.
         frames: the readings behind them, empty where the buffer does not keep those.
+        recent: inputs ``(m, ...)`` of the stream's newest frames, none of which an earlier round had, for the
+            judgement of what was learned before; None where ``inputs`` are just these.
     """
 
     inputs: Array
     weight: Array | None = None
     fresh: Array | None = None
     frames: tuple[Frame, ...] = ()
+    recent: Array | None = None
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -302,7 +305,8 @@ class Decision:
     """What the governor did with one adaptation step, and why.
 
     Attributes:
-        action: ``commit``, ``rollback``, ``reset``, ``reject`` or ``hold``.
+        action: ``commit``, ``propose`` (a proposal waits for frames to be judged on), ``rollback``, ``reset``,
+            ``reject`` or ``hold``.
         reason: one clause for people.
         state: hash of the state in force afterwards, shortened to 12 digits.
         step: its step number.

@@ -20,7 +20,7 @@ from tta.evaluation.material import Material
 from tta.evaluation.protocols import EvaluationProtocol, Setting, Visit, build
 from tta.evaluation.reliability import calibration_error
 from tta.evaluation.serving import ROUNDS, Direct, Serve, Streamed, answers
-from tta.governor import Mode
+from tta.governor import MODES, Mode
 from tta.records import Array
 from tta.runtime.method import check_coupling, check_needs, make_adapter
 from tta.runtime.session import AdaptSession
@@ -192,8 +192,8 @@ def check_serve(serve: str, governor: str, post: bool) -> None:
     """
     if serve not in ("batch", "stream"):
         raise TtaError(f"serve is batch or stream, but is {serve!r}")
-    if governor not in ("always", "auto", "off"):
-        raise TtaError(f"governor is always, auto or off, but is {governor!r}")
+    if governor not in MODES:
+        raise TtaError(f"governor is one of {', '.join(MODES)}, but is {governor!r}")
     if post and (serve, governor) != ("batch", "always"):
         raise TtaError(
             "answers after the update are there where batches wait and all are adapted on: leave --post out, "
