@@ -14,11 +14,11 @@ SURE = 0.9  # probability from which the frozen model's answer counts as sure
 class Agreement:
     """Share of frames whose answer changes, among those that the frozen model answers with p ≥ 0.9: 0..1.
 
-    Under harsh shift source models are sure and wrong, so that a good state changes many sure answers: a veto
-    is due only where nearly all of them go.
+    It only reports: under harsh shift source models are sure and wrong, so that a good state changes nearly all
+    of their sure answers, as a bad one does.
     """
 
-    threshold = 0.8
+    threshold = math.inf
 
     def figure(self, evidence: Evidence) -> float:
         """The share; nan where the model is no classifier, or was sure of fewer than four frames."""

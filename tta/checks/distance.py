@@ -14,10 +14,10 @@ class Distance:
 
     Statistics follow the stream as far as it goes; what is learned need not, and far from the source it was
     trained for no loss that was measured there (elastic anchors: Niu et al., "Efficient test-time model
-    adaptation without forgetting", ICML 2022, section 4.2).
+    adaptation without forgetting", ICML 2022, section 4.2). It only reports.
     """
 
-    threshold = 0.5
+    threshold = math.inf
 
     def figure(self, evidence: Evidence) -> float:
         """The largest share that a layer moved; 0 where nothing was learned."""
