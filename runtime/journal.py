@@ -31,15 +31,24 @@ class Journal:
         path: the log, see ``History``.
         cap_mib: its size at most.
         sync_s: seconds between two flushes to the disk.
+        said: takes the sentences about what went wrong.
     """
 
-    def __init__(self, path: str | Path, cap_mib: float = CAP_MIB, sync_s: float = 10.0) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        cap_mib: float = CAP_MIB,
+        sync_s: float = 10.0,
+        said: list[str] | None = None,
+    ) -> None:
         if not sync_s > 0:
             raise TtaError(
                 f"the log is flushed every so many seconds above 0, but is given {sync_s:g}"
             )
         self._history, self._sync_s = History(path, cap_mib), sync_s
-        self.said = self._history.said
+        self.said = [] if said is None else said
+        for sentence in self._history.said:
+            self.said.append(sentence)
         self._streams: dict[str, Stream] = {}
         self._runs: dict[str, int] = {}
         self._state: dict[str, str] = {}

@@ -151,6 +151,12 @@ def _run(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--log-mib", type=whole(1), default=64, metavar="N", help="its size at most (default 64)"
     )
+    p.add_argument(
+        "--state-dir", metavar="DIR", help="keep the states there durably, and begin with the last"
+    )
+    p.add_argument(
+        "--durable-s", type=float, default=60.0, metavar="T", help="at most so often (default 60)"
+    )
     add_run_arguments(p)
     p.set_defaults(action=run)
 
@@ -159,7 +165,7 @@ def run(given: argparse.Namespace) -> None:
     """``tta run``."""
     from tta.bundle import Bundle
     from tta.devices.board import load
-    from tta.runtime.journal import Journal
+    from tta.runtime.keepers import keepers
     from tta.runtime.loop import run as run_loop
     from tta.runtime.memory import settle_allocator
     from tta.runtime.provider import model_options
@@ -174,12 +180,11 @@ def run(given: argparse.Namespace) -> None:
         raise TtaError("--save-state keeps the state of one stream: name one source")
     if given.save_state:
         check_target(given.save_state)
-    journal = Journal(given.log, given.log_mib) if given.log else None
     streams = run_loop(
         bundle,
         given.source,
         given.adapter,
-        [*(given.sink or ["stdout"]), *([journal] if journal else [])],
+        [*(given.sink or ["stdout"]), *keepers(given)],
         serve=given.serve,
         threads=given.threads or profile.threads.inference,
         limit=given.limit,
@@ -195,8 +200,6 @@ def run(given: argparse.Namespace) -> None:
         commit_s=given.commit_s,
         alarms=alarms,
     )
-    for sentence in journal.said if journal else ():
-        print(f"warning: {sentence}", file=sys.stderr)
     for stream in streams:
         counts = stream.counts
         name = f"{stream.name}: " if stream.name else ""
