@@ -11,7 +11,8 @@ import fcntl
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from tta.bundle import Bundle
@@ -73,6 +74,60 @@ class Shelf:
                 path.rename(path.with_suffix(".damaged"))
                 said.append(f"{error}; it is kept as {path.with_suffix('.damaged').name}")
         return None, said
+
+    def clear(self) -> tuple[int, Path]:
+        """Move all states into a new subfolder; how many they were, and where they are.
+
+        The newest goes last, so that a cut in between never brings an older one back.
+        """
+        n = 1
+        while (aside := self.folder / f"before-reset-{n}").exists():
+            n += 1
+        aside.mkdir()
+        files = self.files()
+        for path in files:
+            path.rename(aside / path.name)
+        for folder in (aside, self.folder):
+            handle = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+        return len(files), aside
+
+
+def shelves(folder: str | Path, stream: str | None = None) -> list[Shelf]:
+    """The streams of a folder of durable states, or the one of that name.
+
+    Raises:
+        StateError: there is none.
+    """
+    root = Path(os.path.expanduser(folder))
+    found = sorted(p for p in root.glob("*") if p.is_dir() and stream in (None, p.name))
+    if not found:
+        what = f"no stream {stream!r}" if stream else "no durable state"
+        raise StateError(f"there is {what} in {root}: tta run --state-dir {root} keeps them")
+    return [Shelf(path) for path in found]
+
+
+def numbered_path(shelf: Shelf, text: str) -> Path:
+    """The file of a state: one of the shelf by its number, or any by its path."""
+    return shelf.folder / f"{int(text):08}.safetensors" if text.isdecimal() else Path(text)
+
+
+@contextmanager
+def locked(folder: str | Path) -> Iterator[None]:
+    """Keep runs out of a folder of durable states meanwhile.
+
+    Raises:
+        StateError: a run has it, or it cannot be written.
+    """
+    shelves(folder)
+    held = Durable(folder)
+    try:
+        yield
+    finally:
+        held.close()
 
 
 class Durable:
