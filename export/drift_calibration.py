@@ -196,7 +196,7 @@ def _flat(moments: Mapping[str, Moments], part: int) -> Array:
 
 
 def references(view: View, targets: Array | None) -> dict[str, Array]:
-    """What metrics and checks must know of the source, ``drift.<metric>.<name>``, ``check.<check>.<name>``."""
+    """What metrics and checks must know of the source: ``drift.<metric>.<name>``, ``check.<check>...``."""
     found: dict[str, Array] = {}
     for kind, package in (("drift", "tta.drift"), ("check", "tta.checks")):
         for name in registry.names(package):

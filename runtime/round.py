@@ -7,8 +7,8 @@
     state in force ──────────── judged on this batch likewise: stays, or gives way to the source
     adapter ──────────────────── the next proposal, from what is left of these
 
-Nothing here changes the stream: what a round came to is an ``Outcome``, and ``Stream.settle`` puts it in force
-between two frames. So a round may run beside the frame loop.
+Nothing here changes the stream: what a round came to is an ``Outcome``, and ``Stream.settle`` puts it in
+force between two frames. So a round may run beside the frame loop.
 """
 
 from __future__ import annotations
@@ -40,9 +40,7 @@ PROBE_TOLERANCE = 1e-3  # of the largest output; conv with folded norms rounds d
 LEAST_PROOF = 4  # frames below which nothing is judged
 
 
-def consider(
-    stream: Stream, chosen: Selection, pooled: Step | None = None
-) -> Outcome:
+def consider(stream: Stream, chosen: Selection, pooled: Step | None = None) -> Outcome:
     """What a round on some frames comes to.
 
     Args:
@@ -137,7 +135,11 @@ class _Round:
         enough = len(frames) >= LEAST_PROOF
         if anew:
             guard.begin()
-        elif enough and self.chosen.recent is not None and (waiting or self.seen is not stream.origin):
+        elif (
+            enough
+            and self.chosen.recent is not None
+            and (waiting or self.seen is not stream.origin)
+        ):
             frozen = stream.model.adapting.run("batch", frames, self.source, alpha=0.0)
         action, told, more = "propose", reason, dict[str, Any]()
         force, outputs = self.seen, None
@@ -156,6 +158,8 @@ class _Round:
                 action, told, waiting = "rollback", verdict.reason, None
         if enough and force is self.seen and force is not stream.origin:
             verdict, after = self.verdict(force, frames, frozen)
+            if action == "propose":
+                self.figures.update(verdict.figures)
             fails = guard.stands(verdict)
             outputs = after.outputs
             if fails:
@@ -168,6 +172,8 @@ class _Round:
         next_, _, refused = self.proposal(base, pooled)
         if refused and action == "propose":
             action, told = "rollback", refused
+        elif refused:
+            told = f"{told}; the next step failed: {refused}"
         if next_ is not None and next_ is base and base is force:
             next_ = None
             if action == "propose":
@@ -198,10 +204,12 @@ class _Round:
         after = stream.model.adapting.run("batch", frames, state.slots, alpha=0.0)
         change, answered = getattr(stream.method, "predict", None), None
         if callable(change) and manifest.task == "classify":
-            answered = np.stack([
-                change(prediction(stream.model.bundle, one, 0.0), state).probabilities
-                for one in each(after.outputs)
-            ])
+            answered = np.stack(
+                [
+                    change(prediction(stream.model.bundle, one, 0.0), state).probabilities
+                    for one in each(after.outputs)
+                ]
+            )
         found = evidence(manifest, frozen, after, state.slots, self.source, answered)
         return stream.guard.judge(found), after
 

@@ -5,7 +5,9 @@ import pytest
 
 from tta import registry
 from tta.errors import TtaError
-from tta.governor import Governor
+from tta.evidence import evidence
+from tta.governor import COMMIT, Governor, Verdict
+from tta.harm import log_odds
 from tta.manifest import InputSpec, Manifest
 from tta.monitor import Monitor, threshold
 from tta.records import Decision, Moments, Prediction, Step
@@ -113,7 +115,7 @@ def test_modes():
     assert governor("always").plan(near).action == "adapt"
     assert governor("off").plan(far).action == "hold"
     assert "off" in governor("off").plan(far).reason
-    with pytest.raises(TtaError, match="auto, always or off, but is 'never'"):
+    with pytest.raises(TtaError, match="one of auto, shadow, always, frozen, off, but is 'never'"):
         governor("never")
 
 
@@ -137,34 +139,85 @@ def test_plans_carry_their_figures():
     assert g.plan(view(1.0, seed=1)).figures["from_recent"] < plan.figures["from_source"]
 
 
+def judged(g, after, before, slots=None):
+    source = slots or {}
+    return g.judge(evidence(manifest(), before, after, slots or {}, source))
+
+
 def test_a_collapse_is_vetoed():
-    reason, figures = governor().veto(view(classes=1), view())
-    assert "collapse" in reason and figures["collapse"] < VETO
-    reason, figures = governor().veto(view(seed=1), view())
-    assert reason == "" and figures["collapse"] > 0.9
+    verdict = judged(governor(), view(classes=1), view())
+    assert "collapse" in verdict.reason and verdict.figures["collapse"] > np.log(2)
+    assert not verdict.passes
+    verdict = judged(governor(), view(seed=1), view())
+    assert verdict.reason == "" and abs(verdict.figures["collapse"]) < 0.1
 
 
 def test_a_batch_of_one_class_is_no_collapse():
-    assert governor().veto(view(classes=1), view(classes=1, seed=1))[0] == ""
-
-
-def test_always_vetoes_nothing():
-    assert governor("always").veto(view(classes=1), view()) == ("", {})
+    assert judged(governor(), view(classes=1), view(classes=1, seed=1)).reason == ""
 
 
 def test_a_check_that_fails_vetoes():
     g = governor()
 
     class Broken:
-        def figure(self, adapted, frozen, primary):
+        threshold = 1.0
+
+        def figure(self, evidence):
             raise ZeroDivisionError("by zero")
 
-        def veto(self, figure):
+        def says(self, figure):
             return ""
 
     g._checks["broken"] = Broken()
-    reason, _ = g.veto(view(), view())
-    assert reason == "check broken failed: by zero"
+    assert judged(g, view(), view()).reason == "check broken failed: by zero"
+
+
+def test_a_check_vetoes_above_its_threshold_and_nan_is_silence():
+    class Told:
+        threshold = 1.0
+
+        def __init__(self, value):
+            self.value = value
+
+        def figure(self, evidence):
+            return self.value
+
+        def says(self, figure):
+            return f"it is {figure}"
+
+    for value, reason in ((0.9, ""), (1.1, "it is 1.1"), (np.nan, "")):
+        g = governor()
+        g._checks["told"] = Told(value)
+        verdict = judged(g, view(), view())
+        assert verdict.reason == reason and ("told" in verdict.figures) == (value == value)
+
+
+def test_a_proposal_that_is_surer_passes_and_one_that_is_less_sure_does_not():
+    sharp, flat = view(), view()
+    flat.outputs["logits"][:] *= 0.2
+    g = governor()
+    good, bad = judged(g, sharp, flat), judged(g, flat, sharp)
+    assert good.passes and good.harm < COMMIT
+    assert not bad.passes and bad.harm > 0 and "worse than the source" in bad.reason
+    same = judged(g, sharp, sharp)
+    assert same.harm == 0 and not same.passes
+
+
+def test_the_state_in_force_is_judged_on_average():
+    g = governor()
+    g.begin(Verdict("", -3.0, {}))
+    assert g.stands(Verdict("probably worse", 1.0, {})) == ""  # -1 on average
+    assert g.stands(Verdict("", np.nan, {})) == ""
+    assert "worse than the source" in g.stands(Verdict("probably worse", 1.5, {}))
+    g.begin(Verdict("", -3.0, {}))
+    assert g.stands(Verdict("predictions collapse", -2.0, {})) == "predictions collapse"
+
+
+def test_log_odds_use_what_there_is():
+    figures = {"entropy": -0.1, "residual_shift": -1.0, "alignment": -1.0}
+    assert log_odds(figures) == pytest.approx(0.45 - 0.78 - 0.70 - 0.47)
+    assert log_odds({"residual_shift": -1.0, "entropy": np.nan}) == pytest.approx(0.68 - 0.79)
+    assert np.isnan(log_odds({"agreement": 1.0}))
 
 
 def test_two_governors_share_nothing():

@@ -88,8 +88,8 @@ class Governor:
     Args:
         manifest: gives the calibrated thresholds.
         calibration: source statistics by layer, and what checks must know of the source.
-        mode: ``auto`` adapts while the stream is away from the source, ``shadow`` does the same and serves the
-            source model, ``always`` adapts on every batch and never resets (published protocols), ``frozen``
+        mode: ``auto`` adapts while the stream is away from the source, ``shadow`` does the same and serves
+            the source model, ``always`` adapts on every batch and never resets (published protocols), ``frozen``
             serves the source model, ``off`` leaves what is in force as it is. ``auto`` without calibrated
             thresholds cannot tell drift from noise and adapts always; ``reason`` says so.
         batch: frames a batch.
@@ -180,7 +180,7 @@ class Governor:
         harm = log_odds(figures)
         if not math.isnan(harm):
             figures["harm"] = harm
-        if not vetoes and harm >= RESET:
+        if not vetoes and harm > RESET:
             vetoes.append(f"it is probably worse than the source: odds {_odds(harm)}")
         return Verdict("; ".join(vetoes), harm, figures)
 
@@ -197,9 +197,9 @@ class Governor:
         if not math.isnan(new):
             old = self._standing
             self._standing = new if math.isnan(old) else NEWEST * new + (1 - NEWEST) * old
-        if verdict.reason and not new >= RESET:
+        if verdict.reason and not new > RESET:
             return verdict.reason
-        if self._standing >= RESET:
+        if self._standing > RESET:
             return f"it is probably worse than the source: odds {_odds(self._standing)}"
         return ""
 

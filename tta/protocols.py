@@ -181,8 +181,8 @@ class Check(Protocol):
     """A figure by which a proposed state is judged; larger is worse, nan says that the check does not apply.
 
     A class with parameters is made with ``(manifest, calibration)``. One more member is optional:
-    ``reference(view, targets)``, a static method that gives what the check must know of the source as arrays by name
-    (export keeps them as ``check.<name>.<array>``).
+    ``reference(view, targets)``, a static method that gives what the check must know of the source as arrays
+    by name (export keeps them as ``check.<name>.<array>``).
     """
 
     threshold: float
@@ -209,7 +209,10 @@ class Detector(Protocol):
 
 @runtime_checkable
 class Sink(Protocol):
-    """Takes results: a file, a terminal, a broker."""
+    """Takes results: a file, a terminal, a broker.
+
+    One that also has ``attach(streams)`` is told of the run's streams before the first frame.
+    """
 
     def write(self, result: Result) -> None:
         """Take one result."""

@@ -305,8 +305,8 @@ class Decision:
     """What the governor did with one adaptation step, and why.
 
     Attributes:
-        action: ``commit``, ``propose`` (a proposal waits for frames to be judged on), ``rollback``, ``reset``,
-            ``reject`` or ``hold``.
+        action: ``commit``, ``propose`` (a proposal waits for frames to be judged on), ``rollback``,
+            ``reset``, ``reject`` or ``hold``.
         reason: one clause for people.
         state: hash of the state in force afterwards, shortened to 12 digits.
         step: its step number.

@@ -14,8 +14,8 @@ SURE = 0.9  # probability from which the frozen model's answer counts as sure
 class Agreement:
     """Share of frames whose answer changes, among those that the frozen model answers with p ≥ 0.9: 0..1.
 
-    It only reports: under harsh shift source models are sure and wrong, so that a good state changes nearly all
-    of their sure answers, as a bad one does.
+    It only reports: under harsh shift source models are sure and wrong, so that a good state changes nearly
+    all of their sure answers, as a bad one does.
     """
 
     threshold = math.inf

@@ -20,8 +20,8 @@ FLOOR = 0.05
 class Alignment:
     """ln[d(adapted) / d(frozen)], d the mean distance of features to the source mean of the class answered.
 
-    d² = (1/D)·Σ (f - μ_c)² / (σ² + ridge) with σ² the variance within classes; classes at calibration are the
-    source model's own answers, so no label is needed. The distance is the class-conditional one of Lee et al.,
+    d² = (1/D)·Σ (f - μ_c)² / (σ² + ridge) with σ² the variance within classes; classes at calibration are
+    the source model's own answers, so no label is needed. The distance is the class-conditional one of Lee et al.,
     "A simple unified framework for detecting out-of-distribution samples", NeurIPS 2018, equation 2, with a
     diagonal covariance; classes that the calibration hardly saw count with the nearest known mean.
     """
@@ -56,7 +56,7 @@ class Alignment:
         return {"mean": means.astype(np.float32), "var": var.astype(np.float32)}
 
     def figure(self, evidence: Evidence) -> float:
-        """ln of the ratio of distances; nan without class means or features."""
+        """The log of the ratio of distances; nan without class means or features."""
         frozen = self._distance(evidence.frozen_features, evidence.frozen_log_p)
         adapted = self._distance(evidence.adapted_features, evidence.adapted_log_p)
         return math.log((adapted + FLOOR) / (frozen + FLOOR))

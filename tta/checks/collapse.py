@@ -22,7 +22,7 @@ class Collapse:
     threshold = math.log(2)
 
     def figure(self, evidence: Evidence) -> float:
-        """ln of the effective classes lost; nan where the model is no classifier."""
+        """The log of the effective classes lost; nan where the model is no classifier."""
         if evidence.classes < 2:
             return math.nan
         return _diversity(evidence.frozen_log_p) - _diversity(evidence.adapted_log_p)

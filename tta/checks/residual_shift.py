@@ -27,7 +27,7 @@ class ResidualShift:
     threshold = math.inf
 
     def figure(self, evidence: Evidence) -> float:
-        """ln of the ratio; nan where no layer has statistics among its slots."""
+        """The log of the ratio; nan where no layer has statistics among its slots."""
         before = residual(evidence.frozen.moments, evidence.source)
         after = residual(evidence.adapted.moments, evidence.slots)
         return math.log((after + FLOOR) / (before + FLOOR))
