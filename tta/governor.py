@@ -89,9 +89,9 @@ class Governor:
         manifest: gives the calibrated thresholds.
         calibration: source statistics by layer, and what checks must know of the source.
         mode: ``auto`` adapts while the stream is away from the source, ``shadow`` does the same and serves
-            the source model, ``always`` adapts on every batch and never resets (published protocols), ``frozen``
-            serves the source model, ``off`` leaves what is in force as it is. ``auto`` without calibrated
-            thresholds cannot tell drift from noise and adapts always; ``reason`` says so.
+            the source model, ``always`` adapts on every batch and never resets (published protocols),
+            ``frozen`` serves the source model, ``off`` leaves what is in force as it is. ``auto`` without
+            calibrated thresholds cannot tell drift from noise and adapts always; ``reason`` says so.
         batch: frames a batch.
     """
 

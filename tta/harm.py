@@ -1,8 +1,8 @@
 """The log odds that a proposal is worse than the source, from what several checks say together.
 
 A logistic regression over recorded steps with known labels: six shifts, several strengths, orders, methods
-and batch sizes on three models (``python -m tests.bench.check_bank`` makes the bank, fits the weights and prints
-how well each check, and the sum, tells harmful from helpful steps on the models that were left out).
+and batch sizes on three models; how well each check and the sum tell harmful from helpful steps on models
+that the fit has not seen is in docs/governor.md.
 """
 
 from __future__ import annotations

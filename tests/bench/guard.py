@@ -1,7 +1,8 @@
 """What the governor is worth: gain over the source model by shift and order, ``python -m tests.bench.guard``.
 
 The demo's 2,000 images, every frame answered at once by what is in force: the governor ``auto`` beside
-``always``, by method and buffer. Prints, for each order, the mean gain in points over the shifts and the worst of them.
+``always``, by method and buffer. Prints, for each order, the mean gain in points over the shifts and the
+worst of them.
 """
 
 from __future__ import annotations

@@ -310,6 +310,7 @@ def test_a_broken_proposal_is_rolled_back(model, drift, monkeypatch, change, rea
     stream = Stream(model, "bn_stats", governor=governor)
     for k in range(2):
         stream.adapt(drift(k))
+    stream.proposal = None
     answer = model.adapting.run("batch", drift(2), model.bundle.source_slots).outputs
     monkeypatch.setattr(stream.method, "adapt", lambda s, batch, run: (change(s), answer))
     assert_refused(stream, drift(2), reason)
