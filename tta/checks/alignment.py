@@ -21,9 +21,9 @@ class Alignment:
     """ln[d(adapted) / d(frozen)], d the mean distance of features to the source mean of the class answered.
 
     d² = (1/D)·Σ (f - μ_c)² / (σ² + ridge) with σ² the variance within classes; classes at calibration are
-    the source model's own answers, so no label is needed. The distance is the class-conditional one of Lee et
-    al., "A simple unified framework for detecting out-of-distribution samples", NeurIPS 2018, equation 2, with
-    a diagonal covariance; classes that the calibration hardly saw count with the nearest known mean.
+    the source model's own answers, so no label is needed. The distance is the class-conditional one of Lee
+    et al., "A simple unified framework for detecting out-of-distribution samples", NeurIPS 2018, equation 2,
+    with a diagonal covariance; classes that the calibration hardly saw count with the nearest known mean.
     """
 
     threshold = math.inf
