@@ -62,7 +62,7 @@ def v4l2_uri(tmp_path, monkeypatch):
         cvtColor=lambda image, code: image[..., ::-1],
     )
     monkeypatch.setitem(sys.modules, "cv2", fake)
-    return f"v4l2://{tmp_path}/video0"
+    return f"v4l2://{tmp_path}/video0?process=false"
 
 
 EXAMPLES = {
