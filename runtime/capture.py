@@ -211,7 +211,7 @@ class Capture:
 
     def _frames(self, process: CaptureProcess | None) -> Iterator[Frame]:
         """Frames of one process; TtaError where it fails."""
-        until = time.monotonic() + self._open_s
+        until = time.monotonic() + (self._deadline_s if self._number else self._open_s)
         while process is not None and not self._closing.is_set():
             if (taken := process.take()) is not None:
                 self.counts.dropped += taken.number - self._number - 1
@@ -281,7 +281,8 @@ class Capture:
         if len(self._told) > 64:
             self._told = {key: times}
         more = f" ({times} times)" if times > 1 else ""
-        _log.warning("%s: %s%s", self.opener.title, text, more)
+        said = text if self.opener.title in text else f"{self.opener.title}: {text}"
+        _log.warning("%s%s", said, more)
         if self.tell is not None:
             self.tell(text + more)
 

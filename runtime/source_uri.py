@@ -9,7 +9,8 @@
     my_pkg.my_mod:Class://rest?key=value
 
 A source whose class says ``captured = True`` runs in a process of its own, see ``tta.runtime.capture``,
-whose options the query may hold too; ``process=false`` keeps it in this one.
+whose options the query may hold too; ``process=false`` keeps it in this one. A class that says
+``address = True`` gets the whole address, with all of its query that is neither its own option nor capture's.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import difflib
 import inspect
 import os
 import re
+from collections.abc import Callable
 from typing import Any, cast
 
 from tta import registry
@@ -119,17 +121,30 @@ def _captured(
     made: Any, file: str, what: str, rest: list[str], query: str, options: dict[str, Any]
 ) -> Source:
     """A source in a process of its own; its constructor runs here too, to refuse what it refuses."""
-    ours = [*inspect.signature(Capture).parameters][1:]
-    pairs = [item for item in query.split("&") if item]
-    theirs = "&".join(item for item in pairs if item.split("=")[0] not in [*ours, "process"])
-    rests = {key: value for key, value in options.items() if key not in [*ours, "process"]}
+    ours = {*inspect.signature(_capture).parameters} - {"opener", "plain"}
+    title = f"{what}{''.join(rest)}"
+    if getattr(made, "address", False):
+        known = ours | {*inspect.signature(made).parameters}
+        camera_s, query = _split(query, lambda key: key not in known)
+        title = f"{what}{''.join(rest)}{'?' if camera_s else ''}{camera_s}"
+        rest = [title]
+    mine, theirs = _split(query, lambda key: key in ours)
+    rests = {key: value for key, value in options.items() if key not in ours}
     typed = fit(made, what, rest, theirs, rests, SourceError)
     plain = cast(Source, made(*rest, **typed))
-    mine = "&".join(item for item in pairs if item.split("=")[0] in [*ours, "process"])
-    chosen = {key: value for key, value in options.items() if key in [*ours, "process"]}
+    chosen = {key: value for key, value in options.items() if key in ours}
     wanted = fit(_capture, what, [], mine, chosen, SourceError)
-    opener = Opener(file, rest, typed, redact(f"{what}{''.join(rest)}"))
-    return _capture(opener, plain, **wanted)
+    return _capture(Opener(file, rest, typed, redact(title)), plain, **wanted)
+
+
+def _split(query: str, first: Callable[[str], bool]) -> tuple[str, str]:
+    """A query's items whose keys pass, and the others."""
+    items = [item for item in query.split("&") if item]
+    chosen = [first(item.split("=")[0]) for item in items]
+    return (
+        "&".join(item for item, one in zip(items, chosen) if one),
+        "&".join(item for item, one in zip(items, chosen) if not one),
+    )
 
 
 def _capture(

@@ -1,5 +1,6 @@
 """Every file in runtime/sources/ keeps the contract of a source."""
 
+import io
 import itertools
 import math
 import subprocess
@@ -65,10 +66,38 @@ def v4l2_uri(tmp_path, monkeypatch):
     return f"v4l2://{tmp_path}/video0?process=false"
 
 
+def http_uri(tmp_path, monkeypatch):
+    image_module = pytest.importorskip("PIL.Image")
+    picture = io.BytesIO()
+    image_module.new("RGB", (4, 4)).save(picture, "JPEG")
+    body = b"--b\r\n\r\n" + picture.getvalue() + b"\r\n"
+
+    class Opener:
+        def open(self, url, timeout):
+            answer = io.BytesIO(body * 4)
+            answer.headers = {"Content-Type": "multipart/x-mixed-replace; boundary=b"}
+            return answer
+
+    monkeypatch.setattr("urllib.request.build_opener", lambda *_: Opener())
+    return "http://camera/?process=false"
+
+
+def rtsp_uri(tmp_path, monkeypatch):
+    v4l2_uri(tmp_path, monkeypatch)
+    fake = sys.modules["cv2"]
+    inner = fake.VideoCapture
+    fake.VideoCapture = lambda url, api, options: inner(url, api)
+    fake.CAP_FFMPEG, fake.CAP_PROP_OPEN_TIMEOUT_MSEC, fake.CAP_PROP_READ_TIMEOUT_MSEC = 1900, 53, 54
+    monkeypatch.setenv("OPENCV_FFMPEG_CAPTURE_OPTIONS", "")
+    return "rtsp://camera/stream?process=false"
+
+
 EXAMPLES = {
     "dir": dir_uri,
     "file": file_uri,
+    "http": http_uri,
     "npz": npz_uri,
+    "rtsp": rtsp_uri,
     "serial": serial_uri,
     "sim": lambda tmp_path, monkeypatch: "sim://fashion?corruption=fog&frames=3&onset=1",
     "synthetic": lambda tmp_path, monkeypatch: "synthetic://?frames=3",
