@@ -11,16 +11,15 @@ a new process after a back-off:
 ``ends``    the source ended without an error: a server closed the connection
 ==========  =======================================================================
 
-Messages go to the logger ``tta.sources``, which prints them on standard error unless told otherwise, and to
-``tell``. One that repeats is told at its 1st, 2nd, 4th, 8th, … time.
+Messages go to the logger ``tta.sources``, which prints them on standard error unless told otherwise, see
+``tta.runtime.source_log``.
 """
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Any
@@ -30,8 +29,8 @@ from tta.errors import SourceError, TtaError
 from tta.records import Frame
 from tta.runtime.backoff import Backoff
 from tta.runtime.capture_process import CaptureProcess, Opener
+from tta.runtime.source_log import SourceLog
 
-_log = logging.getLogger("tta.sources")
 _POLL_S = 0.25  # between two looks whether another thread closed the source
 _STEADY_S = 10.0  # a connection that lasted this long is no longer one of a row of failures
 
@@ -82,8 +81,7 @@ class Capture:
 
     Attributes:
         counts: of what happened.
-        last_error: the last message.
-        tell: called with each message, None by default.
+        log: where its messages go; ``log.tell`` is called with each.
         backoff: how long to wait between two tries.
     """
 
@@ -102,14 +100,12 @@ class Capture:
         if min(deadline_s, open_s, give_up_s or 1.0) <= 0:
             raise SourceError("options deadline_s, open_s and give_up_s must be positive")
         self.opener, self.counts, self.backoff = opener, CaptureCounts(), Backoff()
-        self.last_error = ""
-        self.tell: Callable[[str], None] | None = None
+        self.log = SourceLog(opener.title)
         self._deadline_s, self._open_s = deadline_s, open_s
         self._reconnect, self._insist, self._give_up_s = reconnect, insist, give_up_s
         self._process: CaptureProcess | None = None
         self._closing = threading.Event()
         self._closing.set()
-        self._told: dict[str, int] = {}
         self._seq = -1
         self._kind: tuple[Any, ...] = ()
 
@@ -117,6 +113,11 @@ class Capture:
     def errors(self) -> int:
         """Readings that were no frames."""
         return self.counts.bad
+
+    @property
+    def last_error(self) -> str:
+        """The last message."""
+        return self.log.last
 
     @property
     def pid(self) -> int | None:
@@ -130,7 +131,7 @@ class Capture:
     def __enter__(self) -> Capture:
         self._closing.clear()
         self._down = False  # whether it failed and has given no frame since
-        self._told.clear()
+        self.log.forget()
         self.backoff.reset()
         try:
             self._start()
@@ -138,7 +139,7 @@ class Capture:
             if not (self._insist and self._reconnect):
                 self.__exit__(None, None, None)
                 raise
-            self._say(str(error))
+            self.log.say(str(error))
             self._down = True
         return self
 
@@ -152,7 +153,7 @@ class Capture:
         self._stop()
         counts = self.counts
         if counts.bad or counts.hangs or counts.deaths or counts.errors or counts.ends:
-            _log.warning("%s: %s", self.opener.title, counts)
+            self.log.say(str(counts))
 
     def close(self) -> None:
         """End the frames, from any thread, within a quarter of a second."""
@@ -168,7 +169,9 @@ class Capture:
                     self._start()
                 for frame in self._frames(self._process):
                     if self._down:
-                        self._say(f"frames again after {time.monotonic() - seen_s:.1f} s", "again")
+                        self.log.say(
+                            f"frames again after {time.monotonic() - seen_s:.1f} s", "again"
+                        )
                         self._down = False
                     if self.backoff.tries and time.monotonic() - self._opened_s > _STEADY_S:
                         self.backoff.reset()
@@ -179,7 +182,7 @@ class Capture:
             except TtaError as error:
                 if not self._reconnect:
                     raise
-                self._say(str(error))
+                self.log.say(str(error))
             self._stop()
             self._down = True
             if self._give_up_s is not None and time.monotonic() - seen_s > self._give_up_s:
@@ -234,13 +237,13 @@ class Capture:
             if event["event"] == "bad":
                 self.counts.bad += event["count"] - self._bad
                 self._bad = event["count"]
-                self._say(f"a reading is no frame: {event['text']}", repeats="bad")
+                self.log.say(f"a reading is no frame: {event['text']}", repeats="bad")
             elif event["event"] == "error":
                 self.counts.errors += 1
                 raise _same(event["kind"], event["text"])
             elif event["event"] == "end" and wanted == "end":
                 self.counts.ends += 1
-                self._say("it ended")
+                self.log.say("it ended")
                 found = True
             found = found or event["event"] == wanted
         if found:
@@ -261,7 +264,7 @@ class Capture:
         kind = (frame.data.shape, str(frame.data.dtype))
         if self._kind and kind != self._kind:
             self.counts.resized += 1
-            self._say(f"frames are {kind} now and were {self._kind}")
+            self.log.say(f"frames are {kind} now and were {self._kind}")
         self._kind = kind
         self._seq = self._first + frame.seq
         self.counts.frames += 1
@@ -271,20 +274,6 @@ class Capture:
         process, self._process = self._process, None
         if process is not None:
             process.close()
-
-    def _say(self, text: str, repeats: str = "") -> None:
-        self.last_error = text
-        key = repeats or text
-        times = self._told[key] = self._told.get(key, 0) + 1
-        if times & (times - 1):
-            return  # neither the 1st, 2nd, 4th, ... time
-        if len(self._told) > 64:
-            self._told = {key: times}
-        more = f" ({times} times)" if times > 1 else ""
-        said = text if self.opener.title in text else f"{self.opener.title}: {text}"
-        _log.warning("%s%s", said, more)
-        if self.tell is not None:
-            self.tell(text + more)
 
 
 def _same(kind: str, text: str) -> TtaError:

@@ -92,10 +92,34 @@ def rtsp_uri(tmp_path, monkeypatch):
     return "rtsp://camera/stream?process=false"
 
 
+def mqtt_uri(tmp_path, monkeypatch):
+    """A stand-in for the client; tests/runtime/test_mqtt_source.py has a broker."""
+    pytest.importorskip("paho.mqtt.client")
+
+    class Client:
+        def __init__(self, version): ...
+        def reconnect_delay_set(self, least, most): ...
+        def connect(self, host, port, keepalive): ...
+        def disconnect(self): ...
+        def loop_stop(self): ...
+        def subscribe(self, topic, qos): ...
+        def loop_start(self):
+            good = SimpleNamespace(is_failure=False)
+            self.on_connect(self, None, None, good, None)
+            self.on_subscribe(self, None, 1, [good], None)
+            for payload in (b"1,2", b"3,4", b"5,6"):
+                message = SimpleNamespace(topic="a", payload=payload)
+                self.on_message(self, None, message)
+
+    monkeypatch.setattr("paho.mqtt.client.Client", Client)
+    return "mqtt://broker/a"
+
+
 EXAMPLES = {
     "dir": dir_uri,
     "file": file_uri,
     "http": http_uri,
+    "mqtt": mqtt_uri,
     "npz": npz_uri,
     "rtsp": rtsp_uri,
     "serial": serial_uri,
@@ -177,7 +201,7 @@ def test_schemes_are_served_by_one_source_each():
 def test_importing_every_source_loads_no_extra():
     code = (
         "import sys; from tta.runtime.source_uri import schemes; schemes(); "
-        "print([m for m in ('cv2', 'PIL', 'serial', 'torch', 'onnx') if m in sys.modules])"
+        "print([m for m in ('cv2', 'PIL', 'serial', 'paho', 'torch', 'onnx') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
