@@ -92,6 +92,13 @@ def rtsp_uri(tmp_path, monkeypatch):
     return "rtsp://camera/stream?process=false"
 
 
+def csi_uri(tmp_path, monkeypatch):
+    v4l2_uri(tmp_path, monkeypatch)
+    fake = sys.modules["cv2"]
+    fake.CAP_GSTREAMER, fake.getBuildInformation = 1800, lambda: "GStreamer: YES"
+    return "csi://0?through=gstreamer&process=false"
+
+
 def mqtt_uri(tmp_path, monkeypatch):
     """A stand-in for the client; tests/runtime/test_mqtt_source.py has a broker."""
     pytest.importorskip("paho.mqtt.client")
@@ -116,6 +123,7 @@ def mqtt_uri(tmp_path, monkeypatch):
 
 
 EXAMPLES = {
+    "csi": csi_uri,
     "dir": dir_uri,
     "file": file_uri,
     "http": http_uri,
