@@ -132,15 +132,15 @@ class Csi:
     def _picamera(self) -> Any:
         if importlib.util.find_spec("picamera2") is None:
             raise SourceError(
-                "csi:// on a Raspberry Pi needs picamera2: sudo apt install python3-picamera2, in a venv with "
-                "--system-site-packages"
+                "csi:// on a Raspberry Pi needs picamera2: sudo apt install python3-picamera2, in a venv "
+                "with --system-site-packages"
             )
         module = load_extra("camera", "csi://", "picamera2")
         try:
             camera = module.Picamera2(self._number)
         except (IndexError, RuntimeError) as error:
             raise SourceError(
-                f"{self._name} cannot be opened ({error}): is the ribbon seated, and no other program using it?"
+                f"{self._name} cannot be opened ({error}): is the ribbon seated, and no other program at it?"
             ) from error
         main = {"format": "RGB888", "size": self._size}
         camera.configure(

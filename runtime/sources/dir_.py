@@ -31,9 +31,9 @@ class Dir:
         loop: begin again at the end.
         limit: stop after so many files.
         fps: time stamps are sequence number / fps seconds.
-        watch: the files that appear or are written again from now on, in the order in which they were written,
-            until the source is closed or ``limit``. A file is read once its size has stood still between two
-            looks, 0.2 s apart, and stamped when it was read.
+        watch: the files that appear or are written again from now on, in the order in which they were
+            written, until the source is closed or ``limit``. A file is read once its size has stood still
+            between two looks, 0.2 s apart, and stamped when it was read.
 
     Attributes:
         errors: damaged files so far.

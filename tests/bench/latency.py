@@ -2,9 +2,9 @@
 
     python -m tests.bench.latency [--frames 300] [--fps 30] [--size 640x480]
 
-A local MJPEG server stamps each picture when it sends it; clocks are one, since all runs on one machine. Parts,
-in ms: ``send`` until the capture process has decoded it, ``hand`` until the loop has it, ``model`` preprocessing
-and inference, ``rest`` of the loop (monitor, buffer, result) until the result is there.
+A local MJPEG server stamps each picture when it sends it; the clock is one, since all runs on one machine.
+Parts, in ms: ``send`` until the capture process has decoded it, ``hand`` until the loop has it, ``model``
+preprocessing and inference, ``rest`` of the loop (monitor, buffer, result) until the result is there.
 """
 
 import argparse

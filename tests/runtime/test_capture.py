@@ -242,6 +242,16 @@ def test_the_process_ends_with_its_parent(fake, tmp_path):
     pytest.fail("the capture process outlived the loop")
 
 
+def test_a_wall_clock_that_starts_in_1970_and_jumps_back_changes_nothing(fake, monkeypatch):
+    walls = itertools.cycle([600.0, 2.0, 1e9, -5.0])
+    monkeypatch.setattr(time, "time", lambda: next(walls))
+    with fake(process=False) as source:
+        times = [frame.t_s for frame in take(source, 8)]
+    with fake() as captured:
+        times += [frame.t_s for frame in take(captured, 8)]
+    assert times == sorted(times) and 0 < times[-1] - times[0] < 60
+
+
 def test_process_false_stays_here(fake):
     assert type(fake(process=False)).__name__ == "Fake"
     assert type(open_source("fake_camera:Fake?process=false&mode=bad")).__name__ == "Fake"

@@ -179,7 +179,7 @@ def test_a_camera_must_be_entered(camera):
 
 
 def test_a_lossless_clip_is_preprocessed_as_training_does(tmp_path):
-    """Pillow on the pixels that were filmed, against what file:// and the bundle's preprocessing make of them."""
+    """Pillow on the filmed pixels, against what file:// and the bundle's preprocessing make of them."""
     cv2 = pytest.importorskip("cv2")
     image_module = pytest.importorskip("PIL.Image")
     path, rng = tmp_path / "clip.avi", np.random.default_rng(0)
