@@ -179,6 +179,11 @@ def run(
         for sink in sinks_:
             stack.callback(sink.close)
         made = [stream_ for stream_, _ in pairs]
+        for sink in sinks_:
+            if told := getattr(
+                sink, "attach", None
+            ):  # one that keeps more of a stream than results
+                told(made)
         if adapter != "none":
             shared.check_memory()  # and once more, now that a session is there
         when = regime(adapt, duty, any(source.live for source in entered), budget)

@@ -113,6 +113,15 @@ def load_state(path: str | Path, bundle: Bundle) -> State:
     return state
 
 
+def read_metadata(path: str | Path) -> dict[str, str]:
+    """What a state file says of itself; ``load_state`` checks the tensors too.
+
+    Raises:
+        StateError: absent, damaged or newer.
+    """
+    return _read(Path(path))[1]
+
+
 def _metadata(state: State) -> dict[str, str]:
     entries = {
         "format": FORMAT,

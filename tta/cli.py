@@ -18,6 +18,7 @@ from tta.arguments import (
     whole,
 )
 from tta.errors import TtaError
+from tta.log_command import log_arguments
 from tta.manifest import PROFILES
 from tta.state_tools import state_arguments
 
@@ -70,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     ports = commands.add_parser("serial", help="look at microcontrollers on serial ports")
     serial_arguments(ports)
     ports.set_defaults(action=serial)
+    log_arguments(commands.add_parser("log", help="read the audit log of a run"))
     state_arguments(
         commands.add_parser("state", help="look at adapted states, or write them as ONNX")
     )
@@ -145,6 +147,16 @@ def _run(p: argparse.ArgumentParser) -> None:
     p.add_argument("--limit", type=whole(1), help="frames a source at most")
     p.add_argument("--state", help="adapted state to start from")
     p.add_argument("--save-state", help="file for the state at the end")
+    p.add_argument("--log", metavar="PATH", help="audit log of decisions, read by tta log")
+    p.add_argument(
+        "--log-mib", type=whole(1), default=64, metavar="N", help="its size at most (default 64)"
+    )
+    p.add_argument(
+        "--state-dir", metavar="DIR", help="keep the states there durably, and begin with the last"
+    )
+    p.add_argument(
+        "--durable-s", type=float, default=60.0, metavar="T", help="at most so often (default 60)"
+    )
     add_run_arguments(p)
     p.set_defaults(action=run)
 
@@ -153,6 +165,7 @@ def run(given: argparse.Namespace) -> None:
     """``tta run``."""
     from tta.bundle import Bundle
     from tta.devices.board import load
+    from tta.runtime.keepers import keepers
     from tta.runtime.loop import run as run_loop
     from tta.runtime.memory import settle_allocator
     from tta.runtime.provider import model_options
@@ -171,7 +184,7 @@ def run(given: argparse.Namespace) -> None:
         bundle,
         given.source,
         given.adapter,
-        given.sink or ["stdout"],
+        [*(given.sink or ["stdout"]), *keepers(given)],
         serve=given.serve,
         threads=given.threads or profile.threads.inference,
         limit=given.limit,

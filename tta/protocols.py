@@ -191,7 +191,10 @@ class Detector(Protocol):
 
 @runtime_checkable
 class Sink(Protocol):
-    """Takes results: a file, a terminal, a broker."""
+    """Takes results: a file, a terminal, a broker.
+
+    One that also has ``attach(streams)`` is told of the run's streams before the first frame.
+    """
 
     def write(self, result: Result) -> None:
         """Take one result."""
