@@ -7,18 +7,26 @@
     photos, data.npz, clip.mp4           a path: a folder, an archive, a video or image file
     my_pkg.my_mod:Class?key=value        a class from outside the project
     my_pkg.my_mod:Class://rest?key=value
+
+A source whose class says ``captured = True`` runs in a process of its own, see ``tta.runtime.capture``,
+whose options the query may hold too; ``process=false`` keeps it in this one. A class that says
+``address = True`` gets the whole address, with all of its query that is neither its own option nor capture's.
 """
 
 from __future__ import annotations
 
 import difflib
+import inspect
 import os
 import re
+from collections.abc import Callable
 from typing import Any, cast
 
 from tta import registry
 from tta.errors import NotFoundError, SourceError
 from tta.protocols import Source
+from tta.runtime.capture import Capture
+from tta.runtime.capture_process import Opener
 from tta.runtime.options import fit
 from tta.runtime.redaction import redact
 
@@ -103,4 +111,59 @@ def _make(name: str, rest: list[str], query: str, options: dict[str, Any]) -> So
                 "my_pkg.my_mod:Class"
             )
         made, what = registry.load(_PACKAGE, known[name]), f"{name}://"
-    return cast(Source, made(*rest, **fit(made, what, rest, query, options, SourceError)))
+    if not getattr(made, "captured", False):
+        return cast(Source, made(*rest, **fit(made, what, rest, query, options, SourceError)))
+    file = name if ":" in name else known[name]
+    return _captured(made, file, what, rest, query, options)
+
+
+def _captured(
+    made: Any, file: str, what: str, rest: list[str], query: str, options: dict[str, Any]
+) -> Source:
+    """A source in a process of its own; its constructor runs here too, to refuse what it refuses."""
+    ours = {*inspect.signature(_capture).parameters} - {"opener", "plain"}
+    title = f"{what}{''.join(rest)}"
+    if getattr(made, "address", False):
+        known = ours | {*inspect.signature(made).parameters}
+        camera_s, query = _split(query, lambda key: key not in known)
+        title = f"{what}{''.join(rest)}{'?' if camera_s else ''}{camera_s}"
+        rest = [title]
+    mine, theirs = _split(query, lambda key: key in ours)
+    rests = {key: value for key, value in options.items() if key not in ours}
+    typed = fit(made, what, rest, theirs, rests, SourceError)
+    plain = cast(Source, made(*rest, **typed))
+    chosen = {key: value for key, value in options.items() if key in ours}
+    wanted = fit(_capture, what, [], mine, chosen, SourceError)
+    return _capture(Opener(file, rest, typed, redact(title)), plain, **wanted)
+
+
+def _split(query: str, first: Callable[[str], bool]) -> tuple[str, str]:
+    """A query's items whose keys pass, and the others."""
+    items = [item for item in query.split("&") if item]
+    chosen = [first(item.split("=")[0]) for item in items]
+    return (
+        "&".join(item for item, one in zip(items, chosen) if one),
+        "&".join(item for item, one in zip(items, chosen) if not one),
+    )
+
+
+def _capture(
+    opener: Opener | None = None,
+    plain: Source | None = None,
+    process: bool = True,
+    deadline_s: float = 5.0,
+    open_s: float = 20.0,
+    reconnect: bool = True,
+    insist: bool = False,
+    give_up_s: float | None = None,
+) -> Source:
+    if not process or opener is None:
+        return cast(Source, plain)
+    return Capture(
+        opener,
+        deadline_s=deadline_s,
+        open_s=open_s,
+        reconnect=reconnect,
+        insist=insist,
+        give_up_s=give_up_s,
+    )

@@ -26,6 +26,7 @@ class Camera:
     """
 
     live = True
+    captured = True
     schemes = ("v4l2", "camera")
 
     def __init__(

@@ -1,5 +1,6 @@
 """Every file in runtime/sources/ keeps the contract of a source."""
 
+import io
 import itertools
 import math
 import subprocess
@@ -62,13 +63,73 @@ def v4l2_uri(tmp_path, monkeypatch):
         cvtColor=lambda image, code: image[..., ::-1],
     )
     monkeypatch.setitem(sys.modules, "cv2", fake)
-    return f"v4l2://{tmp_path}/video0"
+    return f"v4l2://{tmp_path}/video0?process=false"
+
+
+def http_uri(tmp_path, monkeypatch):
+    image_module = pytest.importorskip("PIL.Image")
+    picture = io.BytesIO()
+    image_module.new("RGB", (4, 4)).save(picture, "JPEG")
+    body = b"--b\r\n\r\n" + picture.getvalue() + b"\r\n"
+
+    class Opener:
+        def open(self, url, timeout):
+            answer = io.BytesIO(body * 4)
+            answer.headers = {"Content-Type": "multipart/x-mixed-replace; boundary=b"}
+            return answer
+
+    monkeypatch.setattr("urllib.request.build_opener", lambda *_: Opener())
+    return "http://camera/?process=false"
+
+
+def rtsp_uri(tmp_path, monkeypatch):
+    v4l2_uri(tmp_path, monkeypatch)
+    fake = sys.modules["cv2"]
+    inner = fake.VideoCapture
+    fake.VideoCapture = lambda url, api, options: inner(url, api)
+    fake.CAP_FFMPEG, fake.CAP_PROP_OPEN_TIMEOUT_MSEC, fake.CAP_PROP_READ_TIMEOUT_MSEC = 1900, 53, 54
+    monkeypatch.setenv("OPENCV_FFMPEG_CAPTURE_OPTIONS", "")
+    return "rtsp://camera/stream?process=false"
+
+
+def csi_uri(tmp_path, monkeypatch):
+    v4l2_uri(tmp_path, monkeypatch)
+    fake = sys.modules["cv2"]
+    fake.CAP_GSTREAMER, fake.getBuildInformation = 1800, lambda: "GStreamer: YES"
+    return "csi://0?through=gstreamer&process=false"
+
+
+def mqtt_uri(tmp_path, monkeypatch):
+    """A stand-in for the client; tests/runtime/test_mqtt_source.py has a broker."""
+    pytest.importorskip("paho.mqtt.client")
+
+    class Client:
+        def __init__(self, version): ...
+        def reconnect_delay_set(self, least, most): ...
+        def connect(self, host, port, keepalive): ...
+        def disconnect(self): ...
+        def loop_stop(self): ...
+        def subscribe(self, topic, qos): ...
+        def loop_start(self):
+            good = SimpleNamespace(is_failure=False)
+            self.on_connect(self, None, None, good, None)
+            self.on_subscribe(self, None, 1, [good], None)
+            for payload in (b"1,2", b"3,4", b"5,6"):
+                message = SimpleNamespace(topic="a", payload=payload)
+                self.on_message(self, None, message)
+
+    monkeypatch.setattr("paho.mqtt.client.Client", Client)
+    return "mqtt://broker/a"
 
 
 EXAMPLES = {
+    "csi": csi_uri,
     "dir": dir_uri,
     "file": file_uri,
+    "http": http_uri,
+    "mqtt": mqtt_uri,
     "npz": npz_uri,
+    "rtsp": rtsp_uri,
     "serial": serial_uri,
     "sim": lambda tmp_path, monkeypatch: "sim://fashion?corruption=fog&frames=3&onset=1",
     "synthetic": lambda tmp_path, monkeypatch: "synthetic://?frames=3",
@@ -148,7 +209,7 @@ def test_schemes_are_served_by_one_source_each():
 def test_importing_every_source_loads_no_extra():
     code = (
         "import sys; from tta.runtime.source_uri import schemes; schemes(); "
-        "print([m for m in ('cv2', 'PIL', 'serial', 'torch', 'onnx') if m in sys.modules])"
+        "print([m for m in ('cv2', 'PIL', 'serial', 'paho', 'torch', 'onnx') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -2,6 +2,7 @@
 
 import io
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from tta.errors import MissingExtraError, SourceError
 from tta.runtime.image_file import read_image, read_netpbm
 from tta.runtime.source_uri import open_source
+from tta.runtime.sources import dir_
 
 
 def pgm(value):
@@ -142,3 +144,37 @@ def test_pillow_is_missing(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL.Image", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'tta-edge\[images\]'"):
         values(f"dir://{tmp_path}")
+
+
+def test_a_watched_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(dir_, "_LOOK_S", 0.01)
+    head = b"P5 2 1 255\n"
+    (tmp_path / "old.pgm").write_bytes(head + b"\x00\x00")
+    with open_source(f"dir://{tmp_path}?watch=true") as source:
+        assert source.live
+        frames = iter(source)
+        (tmp_path / "b.pgm").write_bytes(head + b"\x01\x01")
+        first = next(frames)
+        (tmp_path / "a.pgm").write_bytes(head + b"\x02\x02")
+        assert next(frames).data[0, 0] == 2
+        (tmp_path / "bad.pgm").write_bytes(b"half")
+        with open(tmp_path / "slow.pgm", "wb") as slow:  # written in two pieces
+            slow.write(head + b"\x03")
+            slow.flush()
+            writer = threading.Timer(0.002, lambda: (slow.write(b"\x03"), slow.flush()))
+            writer.start()
+            last = next(frames)
+            writer.join()
+        source.close()
+        assert list(frames) == []
+    assert first.data.tolist() == [[1, 1]] and first.t_s <= last.t_s
+    assert last.data.tolist() == [[3, 3]] and source.errors >= 1
+
+
+def test_a_watched_folder_may_be_empty_but_must_be_there(tmp_path):
+    with open_source(f"dir://{tmp_path}?watch=true") as source:
+        frames = iter(source)
+        source.close()
+        assert list(frames) == []
+    with pytest.raises(SourceError, match="does not exist"):
+        open_source(f"dir://{tmp_path}/none?watch=true").__enter__()

@@ -16,7 +16,7 @@ def test_known_schemes():
 
 @pytest.mark.parametrize("number", [0, "0", "12"])
 def test_a_bare_integer_is_a_camera(number):
-    assert type(open_source(number)).__name__ == "Camera"
+    assert open_source(number).opener[:2] == ("v4l2", [str(number)])
 
 
 def test_bare_paths_by_what_they_are(tmp_path):
@@ -70,7 +70,7 @@ def test_a_class_from_outside(tmp_path, monkeypatch):
     ("uri", "kind", "message"),
     [
         ("synthetc://", NotFoundError, "no source serves synthetc://; known: synthetic"),
-        ("rtsp://cam/1", NotFoundError, "no source serves rtsp://; known: .*camera.*v4l2"),
+        ("gopher://cam/1", NotFoundError, "no source serves gopher://; known: .*camera.*v4l2"),
         ("no_such_mod:Source", NotFoundError, "cannot load 'no_such_mod:Source'"),
         ("synthetic://?frame=3", NotFoundError, "synthetic:// has no option 'frame'; .*frames"),
         ("synthetic://?rest=3", NotFoundError, "no option 'rest'; it has: shape, frames"),

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from tta.errors import MissingExtraError, SourceError
+from tta.manifest import InputSpec
+from tta.runtime.preprocess import build
 from tta.runtime.source_uri import open_source
 
 FPS, COUNT = 20, 4
@@ -85,7 +87,7 @@ def test_a_limit_of_nothing():
 def test_opencv_is_missing(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)
     (tmp_path / "a.mp4").touch()
-    for uri in (f"file://{tmp_path}/a.mp4", "camera://0"):
+    for uri in (f"file://{tmp_path}/a.mp4", "camera://0?process=false"):
         with (
             pytest.raises(MissingExtraError, match=r"pip install 'tta-edge\[camera\]'"),
             open_source(uri),
@@ -130,11 +132,11 @@ def camera(tmp_path, monkeypatch):
     )
     monkeypatch.setitem(sys.modules, "cv2", fake)
     (tmp_path / "video0").touch()
-    return f"camera://{tmp_path}/video0"
+    return f"camera://{tmp_path}/video0?process=false"
 
 
 def test_camera_frames_until_it_is_unplugged(camera):
-    with open_source(f"{camera}?width=640&fps=15") as source:
+    with open_source(f"{camera}&width=640&fps=15") as source:
         assert source.live
         capture = source._capture
         assert capture.asked == {38: 1, 3: 640, 5: 15.0}
@@ -156,7 +158,7 @@ def test_closing_a_camera_ends_its_frames(camera):
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="device files are Linux")
 def test_no_camera(camera):
     with pytest.raises(SourceError, match=r"no camera at .*/video01; cameras present: "):
-        open_source(camera + "1").__enter__()
+        open_source(camera.replace("video0", "video01")).__enter__()
 
 
 def test_no_permission(camera, monkeypatch):
@@ -174,3 +176,30 @@ def test_a_camera_in_use(camera, monkeypatch):
 def test_a_camera_must_be_entered(camera):
     with pytest.raises(SourceError, match="use it in a with statement"):
         next(iter(open_source(camera)))
+
+
+def test_a_lossless_clip_is_preprocessed_as_training_does(tmp_path):
+    """Pillow on the filmed pixels, against what file:// and the bundle's preprocessing make of them."""
+    cv2 = pytest.importorskip("cv2")
+    image_module = pytest.importorskip("PIL.Image")
+    path, rng = tmp_path / "clip.avi", np.random.default_rng(0)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"PNG "), FPS, (160, 120))
+    if not writer.isOpened():
+        pytest.skip("this OpenCV cannot write a lossless clip")
+    filmed = rng.integers(0, 256, (3, 120, 160, 3), np.uint8)
+    for rgb in filmed:
+        writer.write(np.ascontiguousarray(rgb[..., ::-1]))
+    writer.release()
+    spec = {"kind": "image", "channels": 3, "resize": 64, "crop": [56, 56], "mean": [0.4, 0.5, 0.6]}
+    made = build(spec, InputSpec("x", (None, 3, 56, 56)))
+    with open_source(f"file://{path}") as source:
+        frames = list(source)
+    assert len(frames) == 3
+    for frame, rgb in zip(frames, filmed):
+        assert np.array_equal(frame.data, rgb)
+        small = image_module.fromarray(rgb).resize((85, 64), image_module.Resampling.BILINEAR)
+        top, left = round((64 - 56) / 2), round((85 - 56) / 2)
+        cut = np.asarray(small, np.float64)[top : top + 56, left : left + 56] / 255
+        expected = (cut - spec["mean"]).transpose(2, 0, 1)
+        assert np.abs(made(frame) - expected).mean() < 1e-3
+        assert np.abs(made(frame) - expected[::-1]).mean() > 0.05  # B, G, R would be seen
