@@ -306,13 +306,13 @@ class Stream:
         """Put a state in force; in shadow its session stays in the background."""
         if self.guard.hides:
             served = (self.model.source, self.model.source_hash)
-        old = getattr(self, "session", None)
+        retired = [self.session] if hasattr(self, "session") else []  # held by nothing else here
         self.session, self.serving = served or self.model.serve(state)
         self.current = state
         self.pool.clear()  # of statistics under another state
         self.monitor.observe_state(state.slots, self.model.bundle.source_slots)
-        if old is not None and old is not self.session:
-            self.retire([old])
+        if retired and retired[0] is not self.session:
+            self.retire(retired)
 
     def _answers(self, batch: Array, outcome: Outcome) -> list[Prediction]:
         """What a batch is served with; of the source state, the frozen view has said it."""

@@ -125,8 +125,8 @@ def test_the_end_settles_what_is_under_way_and_ends_the_threads(bundle, drifted)
 
 def test_a_live_round_is_the_inline_round(bundle, drifted):
     """The thread changes when, not what."""
-    [beside] = run(bundle, Images(drifted[:B], live=True), "nhl", Kept())
-    [inline] = run(bundle, Images(drifted[:B]), "nhl", Kept())
+    [beside] = run(bundle, Images(drifted[:B], live=True), "nhl", Kept(), governor="always")
+    [inline] = run(bundle, Images(drifted[:B]), "nhl", Kept(), governor="always")
     assert beside.current.hash == inline.current.hash != inline.origin.hash
 
 
