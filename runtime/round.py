@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 PROBE_FRAMES = 4
 PROBE_TOLERANCE = 1e-3  # of the largest output; conv with folded norms rounds differently
-LEAST_PROOF = 4  # frames below which nothing is judged
+LEAST_PROOF = 1  # frames below which nothing is judged
 
 
 def consider(stream: Stream, chosen: Selection, pooled: Step | None = None) -> Outcome:

@@ -18,6 +18,8 @@ from tta.records import Frame, State
 from tta.runtime.preprocess import build
 from tta.runtime.stream import Model
 
+collect_ignore = ["rtsp_server.py"]  # runs in the system's Python, which has GStreamer
+
 
 @pytest.fixture(scope="session")
 def bundle():
