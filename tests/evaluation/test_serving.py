@@ -151,7 +151,7 @@ def test_an_answer_that_is_not_finite_is_no_class():
     ("more", "message"),
     [
         ({"serve": "live"}, "batch or stream"),
-        ({"governor": "on"}, "always, auto or off"),
+        ({"governor": "on"}, "auto, shadow, always, frozen, off"),
         ({"serve": "stream", "post": True}, "leave --post out"),
         ({"governor": "auto", "post": True}, "leave --post out"),
     ],

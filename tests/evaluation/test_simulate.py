@@ -19,7 +19,22 @@ URI = "sim://fashion?corruption=contrast&severity=2&frames=200&seed=1"
 def done(tmp_path_factory):
     """A folder that one run has filled."""
     folder = tmp_path_factory.mktemp("simulated") / "new" / "folder"
-    assert main(["simulate", BUNDLE, URI, "--adapter", "bn_stats", "--out", str(folder)]) == 0
+    assert (
+        main(
+            [
+                "simulate",
+                BUNDLE,
+                URI,
+                "--adapter",
+                "bn_stats",
+                "--governor",
+                "always",
+                "--out",
+                str(folder),
+            ]
+        )
+        == 0
+    )
     return folder
 
 
@@ -47,7 +62,22 @@ def test_pictures_and_json_agree(done):
 
 
 def test_the_same_seed_gives_the_same_rows(done, tmp_path, capsys):
-    assert main(["simulate", BUNDLE, URI, "--adapter", "bn_stats", "--out", str(tmp_path)]) == 0
+    assert (
+        main(
+            [
+                "simulate",
+                BUNDLE,
+                URI,
+                "--adapter",
+                "bn_stats",
+                "--governor",
+                "always",
+                "--out",
+                str(tmp_path),
+            ]
+        )
+        == 0
+    )
     assert (tmp_path / "frames.jsonl").read_bytes() == (done / "frames.jsonl").read_bytes()
     printed = capsys.readouterr().out
     assert "contrast 2" in printed and "whole stream" in printed and str(tmp_path) in printed
