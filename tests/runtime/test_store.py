@@ -19,7 +19,7 @@ from tta.runtime.stream import Stream
 
 @pytest.fixture(scope="module")
 def state(model, inputs, drifted):
-    stream = Stream(model, "nhl")
+    stream = Stream(model, "nhl", governor="always")
     for k in range(2):
         stream.adapt(inputs(drifted[16 * k : 16 * k + 16]))
     assert stream.counts.commits == 2
