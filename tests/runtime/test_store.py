@@ -90,14 +90,20 @@ def test_the_source_state_is_nearly_empty(tmp_path, model, bundle):
 
 
 def test_a_loaded_state_serves_as_the_saved_one(path, state, model, inputs, clean):
-    saved, loaded = Stream(model, state=state), Stream(model, state=load_state(path, model.bundle))
+    saved, loaded = (
+        Stream(model, governor="always", state=each)
+        for each in (state, load_state(path, model.bundle))
+    )
     assert saved.serving == loaded.serving
     x = inputs(clean[:8])
     assert np.array_equal(saved.session.run(x)["logits"], loaded.session.run(x)["logits"])
 
 
 def test_a_state_that_a_stream_made_goes_on(path, state, model, inputs, drifted):
-    saved, loaded = Stream(model, state=state), Stream(model, state=load_state(path, model.bundle))
+    saved, loaded = (
+        Stream(model, governor="always", state=each)
+        for each in (state, load_state(path, model.bundle))
+    )
     for stream in (saved, loaded):
         stream.adapt(inputs(drifted[32:48]))
     assert saved.current.hash == loaded.current.hash != state.hash
