@@ -20,6 +20,7 @@ from safetensors.numpy import save_file
 
 import tta
 from tta.bundle import Bundle, write_manifest
+from tta.canary_data import FILE, packed
 from tta.errors import BundleError, ExportError
 from tta.export import calibrate
 from tta.export.canonical import canonical
@@ -89,6 +90,7 @@ def to_bundle(
     ep: Mapping[str, str] | None = None,
     targets: Array | None = None,
     drift: DriftOptions | None = None,
+    canaries: Mapping[str, Array] | None = None,
 ) -> Exported:
     """Export a torch model as a bundle that adapts.
 
@@ -119,6 +121,9 @@ def to_bundle(
         targets: labels ``(N,)`` or regression targets ``(N, p)`` of the samples, for the error that a device
             estimates without labels.
         drift: false-alarm budget, ordered clips and correlation that drift detection is calibrated for.
+        canaries: labelled frames that adaptation must not unlearn: preprocessed ``x (n, ...)``, targets ``y``
+            and, where some must never break, ``severity (n,)`` of ``minor`` or ``major``; a regression's have
+            ``tolerance``, see ``tta.canaries``.
 
     Raises:
         ExportError: the model cannot be exported, or disagrees with what was exported; nothing is
@@ -219,6 +224,8 @@ def to_bundle(
             ep_profiles=ep,
             provenance=_provenance(model, layers, constant_statistics),
         )
+        if canaries is not None:
+            save_file(packed(manifest, canaries), folder / FILE)
         draft = Bundle(_seal(folder, manifest).parent)
         checks = verify(model, lifted, draft, data, functions, constant_statistics, sources)
         check_profiles(draft, data[:2])

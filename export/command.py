@@ -45,6 +45,8 @@ def export_command(given: argparse.Namespace) -> None:
         targets = _targets(given.samples)
         if targets is not None:
             options["targets"] = targets
+    if given.canaries:
+        options["canaries"] = _arrays(given.canaries)
     if given.labels:
         options["labels"] = _labels(given.labels)
     if given.preprocess:
@@ -238,6 +240,14 @@ def _targets(path: str) -> Array | None:
                 found: Array = data[name]
                 return found
     return None
+
+
+def _arrays(path: str) -> dict[str, Array]:
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            return {name: data[name] for name in data.files}
+    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+        raise ExportError(f"canaries cannot be read from {path}: {error}") from error
 
 
 def _drift(given: argparse.Namespace, samples: Array | None) -> DriftOptions:

@@ -1,4 +1,4 @@
-"""What outlives a run: its audit log and its durable states, from the arguments of ``tta run``."""
+"""What outlives a run: its log, its durable states and some of its frames, as ``tta run`` is told."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from tta.errors import TtaError
 from tta.runtime.durable import Durable
 from tta.runtime.journal import Journal
+from tta.runtime.recorder import Recorder
 
 
 class Aloud(list[str]):
@@ -21,7 +22,7 @@ class Aloud(list[str]):
 
 
 def keepers(given: argparse.Namespace) -> list[Any]:
-    """The sinks that keep a run's log and states; none where nothing was asked for.
+    """The sinks that keep a run's log, states and frames; none where nothing was asked for.
 
     Raises:
         TtaError: arguments that do not go together, or a file or folder that cannot be used.
@@ -33,4 +34,6 @@ def keepers(given: argparse.Namespace) -> list[Any]:
         made.append(Durable(given.state_dir, given.durable_s, said=Aloud()))
     if given.log:  # after it, so that the log begins with the state that was restored
         made.append(Journal(given.log, given.log_mib, said=Aloud()))
+    if given.record:
+        made.append(Recorder(given.record, given.record_keep, given.record_choose, said=Aloud()))
     return made

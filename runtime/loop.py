@@ -66,7 +66,7 @@ def advance(
     prediction = stream.answer(frame, x)
     stream.show(x)
     decision = when.turn(stream, frame.t_s)
-    yield Result(frame, prediction, stream.monitor.report(decision), stream.name)
+    yield Result(frame, prediction, stream.monitor.report(decision), stream.name, x=x)
 
 
 def adapt_and_serve(stream: Stream) -> Iterator[Result]:
@@ -85,10 +85,10 @@ def adapt_and_serve(stream: Stream) -> Iterator[Result]:
     else:
         decision, predictions = stream.adapt(batch)
     when = getattr(stream.method, "predict_with", "pre")
-    for frame, prediction in zip(frames, predictions):
+    for frame, prediction, x in zip(frames, predictions, batch):
         served = replace(prediction, state=stream.serving, served=f"batch-{when}")
         last = decision if frame is frames[-1] else None
-        yield Result(frame, served, stream.monitor.report(last), stream.name)
+        yield Result(frame, served, stream.monitor.report(last), stream.name, x=x)
 
 
 def _seen(stream: Stream, x: Array) -> Prediction:

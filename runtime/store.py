@@ -47,7 +47,7 @@ def save_state(path: str | Path, state: State, bundle: Bundle) -> None:
     tensors.update({f"memory/{name}": np.asarray(value) for name, value in state.memory.items()})
     target = check_target(path)
     try:
-        _replace(target, save(tensors, _metadata(state)))
+        put_whole(target, save(tensors, _metadata(state)))
     except OSError as error:
         raise StateError(f"the state cannot be written to {target}: {error.strerror}") from error
 
@@ -161,7 +161,7 @@ def _read(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
     return tensors, metadata
 
 
-def _replace(target: Path, data: bytes) -> None:
+def put_whole(target: Path, data: bytes) -> None:
     """Put bytes at a path so that a power cut leaves the old file or the new one."""
     handle, scratch = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:

@@ -20,6 +20,11 @@ def export_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("--samples", help="npz of preprocessed source samples (N, ...) for calibration")
     p.add_argument("--labels", help="class names: a file with one a line, or a,b,c")
     p.add_argument(
+        "--canaries",
+        metavar="NPZ",
+        help="labelled frames that adaptation must not unlearn: preprocessed x, y[, severity minor or major]",
+    )
+    p.add_argument(
         "--preprocess", help="JSON file that says how a frame becomes the input, or none"
     )
     p.add_argument("--hebbian", help="layers that become Hebbian, a,b; 'none' for none")

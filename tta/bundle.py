@@ -9,6 +9,7 @@
       step/<objective>.onnx       the same with objective and gradients
       weights.safetensors         weights and source slots; the graphs point into it by offset
       calibration.safetensors     source statistics, and what calibration measured
+      canaries.safetensors        labelled frames that adaptation must not unlearn, if there are any
 
 Nothing is pickled. Every file's sha256 is checked when the bundle is opened.
 """
@@ -135,6 +136,11 @@ class Bundle:
         ``explain.batch.<layer>`` are what source frames add to a shift of the statistics, by position.
         """
         return self._tensors("calibration.safetensors")
+
+    def canaries(self) -> Mapping[str, Array]:
+        """Labelled frames that came with the bundle, see ``tta.canary_data``; empty where there are none."""
+        name = "canaries.safetensors"
+        return self._tensors(name) if name in self.manifest.files else {}
 
     def graph(self, name: str) -> Path:
         """File of a graph: ``infer``, ``batch`` or ``step/<objective>``.

@@ -19,6 +19,7 @@ from tta.arguments import (
 )
 from tta.errors import TtaError
 from tta.governor import MODES
+from tta.label_arguments import record_arguments
 from tta.log_command import log_arguments
 from tta.manifest import PROFILES
 from tta.state_tools import state_arguments
@@ -158,6 +159,7 @@ def _run(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--durable-s", type=float, default=60.0, metavar="T", help="at most so often (default 60)"
     )
+    record_arguments(p)
     add_run_arguments(p)
     p.set_defaults(action=run)
 

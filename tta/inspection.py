@@ -10,6 +10,7 @@ import numpy as np
 
 from tta import sensor_audit
 from tta.bundle import Bundle
+from tta.canary_data import shipped
 from tta.errors import TtaError
 from tta.manifest import Manifest, fewest_frames
 from tta.moments import layer_moments, symmetric_kl
@@ -59,6 +60,8 @@ def describe(bundle: Bundle) -> str:
     lines.append("files")
     for name in m.files:
         lines.append(f"  {name:34}{(bundle.path / name).stat().st_size / 1e3:>10.1f} kB")
+    if (known := shipped(bundle)) is not None:
+        lines.append(f"canaries    {len(known)}, of them {known.major.sum()} must-never-break")
     lines += sensor_audit.describe(bundle)
     made = ", ".join(f"{k} {v}" for k, v in m.provenance.items())
     lines.append(f"made with   {made}")

@@ -383,6 +383,7 @@ class Result:
         report: drift report at this frame.
         stream: name of the stream.
         skipped: why the frame was not used, empty where it was.
+        x: the model input that the prediction is for, without the batch axis.
     """
 
     frame: Frame
@@ -390,3 +391,4 @@ class Result:
     report: DriftReport
     stream: str = ""
     skipped: str = ""
+    x: Array | None = None

@@ -1,0 +1,22 @@
+"""The command line's words about recordings and labels: ``run --record``, ``label``, ``review``."""
+
+from __future__ import annotations
+
+import argparse
+
+from tta.arguments import whole
+
+
+def record_arguments(p: argparse.ArgumentParser) -> None:
+    """What ``tta run`` may be told of recording."""
+    group = p.add_argument_group("recording, off by default")
+    group.add_argument("--record", metavar="DIR", help="keep a sample of the frames there")
+    group.add_argument(
+        "--record-keep", type=whole(1), default=256, metavar="N", help="a stream (default 256)"
+    )
+    group.add_argument(
+        "--record-choose",
+        choices=("uniform", "last"),
+        default="uniform",
+        help="an even sample of the stream so far (default), or the newest frames",
+    )
