@@ -23,8 +23,8 @@ WEIGHTS: tuple[tuple[float, Mapping[str, float]], ...] = (
 def log_odds(figures: Mapping[str, float]) -> float:
     """ln[P(harm) / P(no harm)] from figures by check; nan where the checks that count are silent.
 
-    >>> round(log_odds({"entropy": -0.2, "residual_shift": -1.0, "alignment": -0.5}), 2)
-    -2.05
+    >>> round(log_odds({"entropy": -0.2, "residual_shift": -1.0, "alignment": -1.0}), 2)
+    -2.28
     """
     for intercept, weights in WEIGHTS:
         if all(math.isfinite(figures.get(name, math.nan)) for name in weights):

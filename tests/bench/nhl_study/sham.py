@@ -48,7 +48,7 @@ class Sham(Tent):
         alpha: float = 1.0,
         seed: int = 0,
     ) -> None:
-        super().__init__(lr, optimizer, alpha=alpha)
+        super().__init__(lr, optimizer, alpha=alpha, graph="entropy")
         self.needs = Sham.needs
         if turn not in TURNS:
             raise TtaError(f"sham's turn is one of {', '.join(TURNS)}, but is {turn!r}")
