@@ -2,8 +2,9 @@
 
 The data are a copy of CIFAR-10 as JPEG files (quality 75), so the model has seen JPEG's traces. Pictures are
 moved and mirrored, but on purpose not made noisy or dim: in the field too, the shift is one that training did
-not foresee. About a minute an epoch on one CPU core; 19.4 % error on the test images after twelve. With
-``--model resnet20 --epochs 18`` it trains ResNet-20, two minutes an epoch.
+not foresee. About a minute an epoch on one CPU core; 19.4 % error on the test images after twelve. ResNet-20
+takes two minutes an epoch there; the committed one was trained on a GPU in four minutes, 10.3 % error, by
+``--model resnet20 --epochs 240 --batch 512 --peak 0.6 --erase 12 --device cuda``.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import io
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -61,15 +63,32 @@ def augmented(x: Tensor, generator: torch.Generator, reach: int = 4) -> Tensor:
     """Each image of (N, C, H, W) moved by up to ``reach`` pixels and mirrored with probability 1/2."""
     n, _, h, w = x.shape
     padded = nn.functional.pad(x, [reach] * 4, mode="reflect").permute(0, 2, 3, 1)
-    top, left = torch.randint(0, 2 * reach + 1, (2, n, 1), generator=generator)
-    columns = left + torch.arange(w)
-    mirrored = torch.rand((n, 1), generator=generator) < 0.5
+    drawn = {"generator": generator, "device": x.device}
+    top, left = torch.randint(0, 2 * reach + 1, (2, n, 1), **drawn)
+    count = partial(torch.arange, device=x.device)
+    columns = left + count(w)
+    mirrored = torch.rand((n, 1), **drawn) < 0.5
     columns = torch.where(mirrored, columns.flip(1), columns)
-    rows = top + torch.arange(h)
-    moved = padded[torch.arange(n)[:, None, None], rows[:, :, None], columns[:, None]]
+    rows = top + count(h)
+    moved = padded[count(n)[:, None, None], rows[:, :, None], columns[:, None]]
     return moved.permute(
         0, 3, 1, 2
     )  # in channels_last order, which convolutions on a CPU like best
+
+
+def erased(x: Tensor, side: int, generator: torch.Generator) -> Tensor:
+    """Each image of (N, C, H, W) with a square of that side set to zero, the mean of preprocessed pixels.
+
+    After DeVries and Taylor, "Improved regularization of convolutional neural networks with cutout" (2017):
+    the centre is anywhere, so a square may reach over the edge. A side of 0 erases nothing.
+    """
+    n, _, h, w = x.shape
+    hit = []
+    for extent in (h, w):
+        first = torch.randint(0, extent, (n, 1), generator=generator, device=x.device) - side // 2
+        at = torch.arange(extent, device=x.device)
+        hit.append((at >= first) & (at < first + side))
+    return x.masked_fill((hit[0][:, :, None] & hit[1][:, None, :])[:, None], 0.0)
 
 
 @torch.no_grad()
@@ -81,18 +100,25 @@ def error(model: nn.Module, x: Tensor, y: Tensor) -> float:
 
 
 def train(
-    make: Callable[[], nn.Module], epochs: int, batch: int = 128, peak: float = 0.2
+    make: Callable[[], nn.Module],
+    epochs: int,
+    batch: int = 128,
+    peak: float = 0.2,
+    device: str = "cpu",
+    decay: float = 5e-4,
+    smoothing: float = 0.0,
+    erase: int = 0,
 ) -> nn.Module:
-    """SGD with Nesterov momentum and a one-cycle learning rate."""
+    """SGD with Nesterov momentum and a one-cycle learning rate; the model comes back on the CPU."""
     torch.manual_seed(0)
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator(device).manual_seed(0)
     images, labels = split("train")
-    x, y = preprocess(images), torch.from_numpy(labels)
-    model = make().to(memory_format=torch.channels_last)
+    x, y = preprocess(images).to(device), torch.from_numpy(labels).to(device)
+    model = make().to(device, memory_format=torch.channels_last)
     decayed = [p for p in model.parameters() if p.ndim > 1]
     free = [p for p in model.parameters() if p.ndim == 1]
     optimizer = torch.optim.SGD(
-        [{"params": decayed, "weight_decay": 5e-4}, {"params": free}],
+        [{"params": decayed, "weight_decay": decay}, {"params": free}],
         lr=peak,
         momentum=0.9,
         nesterov=True,
@@ -103,19 +129,19 @@ def train(
     )
     for epoch in range(epochs):
         model.train()
-        total, start = 0.0, time.process_time()
-        for chosen in torch.randperm(len(x), generator=generator)[: steps * batch].split(batch):
-            loss = nn.functional.cross_entropy(model(augmented(x[chosen], generator)), y[chosen])
+        total, start = torch.zeros((), device=device), time.process_time()
+        order = torch.randperm(len(x), generator=generator, device=device)
+        for chosen in order[: steps * batch].split(batch):
+            given = erased(augmented(x[chosen], generator), erase, generator)
+            loss = nn.functional.cross_entropy(model(given), y[chosen], label_smoothing=smoothing)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
-            total += loss.item()
-        spent = time.process_time() - start
-        print(
-            f"epoch {epoch + 1}/{epochs}: loss {total / steps:.3f}, {spent:.0f} CPU s", flush=True
-        )
-    return model
+            total += loss.detach()
+        mean, spent = total.item() / steps, time.process_time() - start
+        print(f"epoch {epoch + 1}/{epochs}: loss {mean:.3f}, {spent:.0f} CPU s", flush=True)
+    return model.cpu()
 
 
 def main() -> None:
@@ -123,16 +149,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", choices=MODELS, default="cifarnet")
     parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--peak", type=float, default=0.2, help="largest learning rate")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--decay", type=float, default=5e-4, help="of weights, not of norms")
+    parser.add_argument("--smoothing", type=float, default=0.0, help="of labels")
+    parser.add_argument("--erase", type=int, default=0, help="side of a square put to the mean")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     make, checkpoint = MODELS[arguments.model]
     out = arguments.out or checkpoint
-    model = train(make, arguments.epochs)
+    given = vars(arguments)
+    model = train(make, **{k: v for k, v in given.items() if k not in ("model", "out")})
     save_file({k: v.contiguous() for k, v in model.state_dict().items()}, out)
-    images, labels = split("test")
-    wrong = error(model, preprocess(images), torch.from_numpy(labels))
-    print(f"clean test error {100 * wrong:.2f} % ({out.name})")
+    for part in ("calibration", "test"):  # options are to be chosen by the first
+        images, labels = split(part)
+        wrong = error(model, preprocess(images), torch.from_numpy(labels))
+        print(f"clean {part} error {100 * wrong:.2f} % ({out.name})", flush=True)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -126,7 +127,7 @@ class Digesting(AdaptSession):
 
 
 class Laboratory:
-    """Runs cells that are not there yet.
+    """Runs cells that are not there yet; several may share a folder, and none runs what another is running.
 
     Args:
         folder: of bundles and results.
@@ -140,6 +141,7 @@ class Laboratory:
         self._bundles: dict[str, Bundle] = {}
         self._material: tuple[tuple[str, str, int], Stored] | None = None
         self._known: dict[str, Result] = {}
+        self.awaited = 0  # cells that another was running when they were asked for
 
     def bundle(self, name: str) -> Bundle | None:
         """A bundle, made if there is time for it."""
@@ -149,11 +151,15 @@ class Laboratory:
                 return None
             if not there:
                 self._in_time()
-            self._bundles[name] = bundles.bundle(self.folder / "bundles", name)
+            with open(self.folder / "bundles" / f"{name}.lock", "w") as claim:
+                fcntl.flock(
+                    claim, fcntl.LOCK_EX
+                )  # gone with its process, so no lock outlives a kill
+                self._bundles[name] = bundles.bundle(self.folder / "bundles", name)
         return self._bundles[name]
 
     def __call__(self, cell: Cell) -> Result | None:
-        """The result of a cell; None where it is not there and none may be run.
+        """The result of a cell; None where it is not there, and none may be run or another runs it now.
 
         Raises:
             OutOfTime: it is not there, and there is no time left.
@@ -168,9 +174,23 @@ class Laboratory:
                 if self.until is None:
                     return None
                 self._in_time()
-                self._run(cell, made, path)
+                if not self._claimed(cell, made, path):
+                    return None
             self._known[key] = read(path)
         return self._known[key]
+
+    def _claimed(self, cell: Cell, made: Bundle, path: Path) -> bool:
+        """Run a cell unless another does; whether it is there now."""
+        with open(path.with_suffix(".lock"), "w") as claim:
+            try:
+                fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self.awaited += 1
+                return False
+            if not path.exists():
+                self._run(cell, made, path)
+        path.with_suffix(".lock").unlink(missing_ok=True)
+        return True
 
     def _in_time(self) -> None:
         if self.until is not None and time.time() > self.until:
