@@ -26,8 +26,18 @@ def names(package: str) -> list[str]:
     >>> "tent" in names("tta.adapters")
     True
     """
+    return list(modules(package))
+
+
+def modules(package: str) -> dict[str, str]:
+    """Names in a package, sorted, with the full name of each one's module.
+
+    >>> modules("tta.adapters")["tent"]
+    'tta.adapters.tent'
+    """
     found = pkgutil.iter_modules(importlib.import_module(package).__path__)
-    return sorted(m.name.rstrip("_") for m in found if not m.name.startswith("_"))
+    files = sorted(m.name for m in found if not m.name.startswith("_"))
+    return {name.rstrip("_"): f"{package}.{name}" for name in files}
 
 
 def public_class(module: ModuleType) -> type[Any]:

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.runtime.conftest import Images
+from tta.commands.log import decisions, opened
 from tta.errors import TtaError
-from tta.log_command import decisions, opened
 from tta.runtime.history import MIB, History, figures_of, figures_text
 from tta.runtime.journal import Journal
 from tta.runtime.loop import run

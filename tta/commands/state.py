@@ -6,22 +6,24 @@ import argparse
 
 from tta.errors import StateError
 
+HELP = "look at adapted states, or write them as ONNX"
 
-def state_arguments(p: argparse.ArgumentParser) -> None:
-    """The subcommands of ``tta state``."""
+
+def arguments(p: argparse.ArgumentParser) -> None:
+    """Its subcommands, each with what it may be told."""
     commands = p.add_subparsers(required=True, metavar="COMMAND")
     show = commands.add_parser("show", help="what a state file holds")
     show.add_argument("bundle")
     show.add_argument("state")
-    show.set_defaults(action=state_show)
+    show.set_defaults(what=_show)
     listed = commands.add_parser("list", help="the durable states of tta run --state-dir")
     listed.add_argument("folder")
-    listed.set_defaults(action=state_list)
+    listed.set_defaults(what=_list)
     compared = commands.add_parser("diff", help="what differs between two states, by slot")
     compared.add_argument("bundle")
     compared.add_argument("state")
     compared.add_argument("other", help="a second state file")
-    compared.set_defaults(action=state_diff)
+    compared.set_defaults(what=_diff)
     back = commands.add_parser(
         "restore", help="make an earlier state, or any, the next to begin with"
     )
@@ -29,21 +31,25 @@ def state_arguments(p: argparse.ArgumentParser) -> None:
     back.add_argument("folder", help="of tta run --state-dir")
     back.add_argument("state", help="number of one there, or a state file")
     back.add_argument("--stream", default="stream", help="name of the stream, stream-0 of several")
-    back.set_defaults(action=state_restore)
+    back.set_defaults(what=_restore)
     anew = commands.add_parser("reset", help="begin with the source model; earlier states stay")
     anew.add_argument("bundle")
     anew.add_argument("folder", help="of tta run --state-dir")
     anew.add_argument("--stream", default="stream", help="name of the stream, stream-0 of several")
-    anew.set_defaults(action=state_reset)
+    anew.set_defaults(what=_reset)
     out = commands.add_parser("export", help="write the adapted model as a plain ONNX file")
     out.add_argument("bundle")
     out.add_argument("state", nargs="?", help="state file; without one, the source model")
     out.add_argument("--onnx", required=True, metavar="FILE", help="file to write")
-    out.set_defaults(action=state_export)
+    out.set_defaults(what=_export)
 
 
-def state_show(given: argparse.Namespace) -> None:
-    """``tta state show``."""
+def command(given: argparse.Namespace) -> None:
+    """Run the subcommand."""
+    given.what(given)
+
+
+def _show(given: argparse.Namespace) -> None:
     from tta.bundle import Bundle
     from tta.inspection import describe_state
     from tta.runtime.store import load_state
@@ -52,8 +58,7 @@ def state_show(given: argparse.Namespace) -> None:
     print(describe_state(bundle, load_state(given.state, bundle)), end="")
 
 
-def state_list(given: argparse.Namespace) -> None:
-    """``tta state list``."""
+def _list(given: argparse.Namespace) -> None:
     from datetime import datetime
 
     from tta.runtime.durable import shelves
@@ -73,8 +78,7 @@ def state_list(given: argparse.Namespace) -> None:
             )
 
 
-def state_diff(given: argparse.Namespace) -> None:
-    """``tta state diff``."""
+def _diff(given: argparse.Namespace) -> None:
     import numpy as np
 
     from tta.bundle import Bundle
@@ -98,8 +102,7 @@ def state_diff(given: argparse.Namespace) -> None:
                 )
 
 
-def state_restore(given: argparse.Namespace) -> None:
-    """``tta state restore``."""
+def _restore(given: argparse.Namespace) -> None:
     from tta.bundle import Bundle
     from tta.runtime.durable import locked, numbered_path, shelves
     from tta.runtime.store import load_state
@@ -112,8 +115,7 @@ def state_restore(given: argparse.Namespace) -> None:
     print(f"{given.stream} begins with {state.hash[:12]} at step {state.step}, kept as {number}")
 
 
-def state_reset(given: argparse.Namespace) -> None:
-    """``tta state reset``."""
+def _reset(given: argparse.Namespace) -> None:
     from tta.bundle import Bundle
     from tta.runtime.durable import locked, shelves
 
@@ -131,8 +133,7 @@ def state_reset(given: argparse.Namespace) -> None:
     print(f"{given.stream} begins with the source model; its {moved[0]} states are in {moved[1]}")
 
 
-def state_export(given: argparse.Namespace) -> None:
-    """``tta state export``."""
+def _export(given: argparse.Namespace) -> None:
     from tta.bundle import Bundle
     from tta.runtime.fold import fold
     from tta.runtime.store import load_state

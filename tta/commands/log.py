@@ -16,12 +16,13 @@ from urllib.parse import quote
 
 from tta.errors import TtaError
 
+HELP = "read the audit log of a run"
 SHOWN = 4  # figures in a line of the table; --json has all
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-def log_arguments(p: argparse.ArgumentParser) -> None:
-    """The arguments of ``tta log``."""
+def arguments(p: argparse.ArgumentParser) -> None:
+    """What the command may be told."""
     p.add_argument("log", help="what tta run --log wrote")
     p.add_argument("--json", action="store_true", help="one JSON object a decision")
     p.add_argument("--since", metavar="WHEN", help="30m, 12h, 7d, or 2026-01-31T08:00")
@@ -30,11 +31,10 @@ def log_arguments(p: argparse.ArgumentParser) -> None:
         "--action", dest="actions", metavar="A", help="commit, rollback, reset, reject or hold; a,b"
     )
     p.add_argument("--summary", action="store_true", help="counts, not lines")
-    p.set_defaults(action=log)
 
 
-def log(given: argparse.Namespace) -> None:
-    """``tta log``."""
+def command(given: argparse.Namespace) -> None:
+    """Run it."""
     since = _since(given.since) if given.since else None
     db = opened(given.log)
     try:

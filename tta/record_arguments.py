@@ -1,4 +1,4 @@
-"""The command line's words about recordings and labels: ``run --record``, ``label``, ``review``."""
+"""The command line's words about recordings."""
 
 from __future__ import annotations
 

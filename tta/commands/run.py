@@ -1,0 +1,138 @@
+"""``tta run``: stream a source through a bundle that adapts."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from tta.alarm_arguments import add_run_arguments, policy, told
+from tta.arguments import whole
+from tta.errors import TtaError
+from tta.governor import MODES
+from tta.manifest import PROFILES
+from tta.record_arguments import record_arguments
+
+HELP = "stream a source through a bundle that adapts"
+
+
+def arguments(p: argparse.ArgumentParser) -> None:
+    """What the command may be told."""
+    p.add_argument("bundle")
+    p.add_argument("source", nargs="+", help="dir://…, npz://…, file://…, serial://…, 0 (camera)")
+    p.add_argument("--adapter", default="nhl", help="name?option=value (default nhl)")
+    p.add_argument("--sink", action="append", help="stdout, jsonl:FILE, null; may be repeated")
+    p.add_argument("--batch", type=whole(1), default=16, help="frames a step (default 16)")
+    p.add_argument(
+        "--buffer",
+        default="batch",
+        metavar="NAME",
+        help="frames that a step is on: batch (default), window?size=16, reservoir?capacity=64, reliable",
+    )
+    p.add_argument("--serve", choices=("stream", "batch"), default="stream")
+    p.add_argument("--governor", choices=MODES, default="auto")
+    p.add_argument("--threads", type=whole(1), help="inference threads (default: the device's)")
+    p.add_argument("--device", default="desktop", help="device profile (default desktop)")
+    p.add_argument(
+        "--adapt",
+        choices=("auto", "inline", "worker"),
+        default="auto",
+        help="inline in the frame loop, or a worker beside it (auto: files inline, live by the device)",
+    )
+    p.add_argument(
+        "--duty", type=float, metavar="D", help="share of the time for inline adaptation"
+    )
+    p.add_argument(
+        "--every", type=whole(1), default=0, metavar="K", help="learn from every K-th frame"
+    )
+    p.add_argument(
+        "--commit-s",
+        type=float,
+        default=0.0,
+        metavar="T",
+        help="seconds between two commits at least",
+    )
+    p.add_argument("--provider", action="append", help="cpu, cuda, tensorrt, ...; may be repeated")
+    p.add_argument("--ep-profile", choices=PROFILES, help="how slots reach the served session")
+    p.add_argument("--memory-mib", type=whole(1), help="memory that the process may have")
+    p.add_argument("--limit", type=whole(1), help="frames a source at most")
+    p.add_argument("--state", help="adapted state to start from")
+    p.add_argument("--save-state", help="file for the state at the end")
+    p.add_argument("--log", metavar="PATH", help="audit log of decisions, read by tta log")
+    p.add_argument(
+        "--log-mib", type=whole(1), default=64, metavar="N", help="its size at most (default 64)"
+    )
+    p.add_argument(
+        "--state-dir", metavar="DIR", help="keep the states there durably, and begin with the last"
+    )
+    p.add_argument(
+        "--durable-s", type=float, default=60.0, metavar="T", help="at most so often (default 60)"
+    )
+    record_arguments(p)
+    add_run_arguments(p)
+
+
+def command(given: argparse.Namespace) -> None:
+    """Run it."""
+    from tta.bundle import Bundle
+    from tta.devices.board import load
+    from tta.runtime.keepers import keepers
+    from tta.runtime.loop import run as run_loop
+    from tta.runtime.memory import settle_allocator
+    from tta.runtime.provider import model_options
+    from tta.runtime.store import check_target, load_state, save_state
+
+    settle_allocator()
+    alarms = policy(given)
+    profile = load(given.device)
+    bundle = Bundle(given.bundle)
+    state = load_state(given.state, bundle) if given.state else None
+    if given.save_state and len(given.source) > 1:
+        raise TtaError("--save-state keeps the state of one stream: name one source")
+    if given.save_state:
+        check_target(given.save_state)
+    streams = run_loop(
+        bundle,
+        given.source,
+        given.adapter,
+        [*(given.sink or ["stdout"]), *keepers(given)],
+        serve=given.serve,
+        threads=given.threads or profile.threads.inference,
+        limit=given.limit,
+        adapt=given.adapt,
+        duty=given.duty,
+        budget=profile.budget.adapt_ms_per_s / 1e3 if profile.adapt == "inline" else None,
+        model=model_options(given, profile, bundle.manifest),
+        batch=given.batch,
+        buffer=given.buffer,
+        governor=given.governor,
+        state=state,
+        every=given.every,
+        commit_s=given.commit_s,
+        alarms=alarms,
+    )
+    for stream in streams:
+        counts = stream.counts
+        name = f"{stream.name}: " if stream.name else ""
+        print(
+            f"{name}{counts.frames} frames ({counts.skipped} skipped), {counts.commits} commits, "
+            f"{counts.holds} holds, {counts.resets} returns to the source, "
+            f"{counts.rollbacks} rolled back; state {stream.serving} at step {stream.current.step}",
+            file=sys.stderr,
+        )
+        for what, n in (
+            ("frames waited in vain for a round", counts.dropped),
+            ("proposals came too late", counts.stale),
+            (f"rounds failed, the last: {stream.complaint}", counts.failures),
+        ):
+            if n:
+                print(f"{name}{n} {what}", file=sys.stderr)
+        for line in told(stream.monitor.watch):
+            print(f"{name}{line}", file=sys.stderr)
+        if counts.unreadable:
+            lost = f"{name}{counts.unreadable} readings were no frames, the last: {counts.last_unreadable}"
+            print(lost, file=sys.stderr)
+    if given.save_state:
+        save_state(given.save_state, streams[0].current, bundle)
+    for stream in streams:
+        if 0 < stream.counts.frames == stream.counts.skipped:
+            raise TtaError(f"no frame could be used, the last because {stream.complaint}")
