@@ -135,11 +135,8 @@ class _Round:
         enough = len(frames) >= LEAST_PROOF
         if anew:
             guard.begin()
-        elif (
-            enough
-            and self.chosen.recent is not None
-            and (waiting or self.seen is not stream.origin)
-        ):
+        judges = enough and (waiting is not None or self.seen is not stream.origin)
+        if judges and self.chosen.recent is not None:  # the view is of other frames than these
             frozen = stream.model.adapting.run("batch", frames, self.source, alpha=0.0)
         action, told, more = "propose", reason, dict[str, Any]()
         force, outputs = self.seen, None

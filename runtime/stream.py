@@ -10,8 +10,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from tta.choice import AUTO, choose
 from tta.errors import StateError, TtaError
 from tta.governor import Governor, Mode
+from tta.manifest import Manifest
 from tta.monitor import Monitor
 from tta.protocols import Adapter, Buffer
 from tta.records import UNANSWERED, Array, Decision, Frame, Prediction, Selection, State, Step
@@ -45,10 +47,10 @@ class Stream:
 
     Args:
         model: the bundle's sessions.
-        adapter: ``name?option=value``, or an adapter object.
+        adapter: ``name?option=value``, an adapter object, or ``auto``, see ``tta.choice``.
         name: name in results.
         batch: frames an adaptation step, for buffers that do not say it themselves.
-        buffer: which frames a step is on: ``name?option=value``, or a buffer object.
+        buffer: which frames a step is on: ``name?option=value``, a buffer object, or ``auto``.
         governor: ``auto``, ``always`` or ``off``.
         metrics: drift metrics; default all.
         state: state to start from; default the source.
@@ -59,7 +61,7 @@ class Stream:
     """
 
     model: Model
-    adapter: Adapter | str = "nhl"
+    adapter: Adapter | str = AUTO
     name: str = ""
     batch: int = 16
     governor: Governor | Mode = "auto"
@@ -68,7 +70,7 @@ class Stream:
     every: int = 0
     commit_s: float = 0.0
     alarms: AlarmPolicy | None = None
-    buffer: Buffer | str = "batch"
+    buffer: Buffer | str = AUTO
     counts: Counts = field(default_factory=Counts)
     session: InferSession = field(init=False)
     serving: str = field(init=False)
@@ -81,7 +83,11 @@ class Stream:
         manifest = bundle.manifest
         if self.batch < 1:
             raise TtaError(f"a batch holds at least one frame, but batch is {self.batch}")
-        given, guard = self.adapter, self.governor
+        guard = self.governor
+        self.chosen = ""  # why these, where ``auto`` was asked for
+        if self.buffer == AUTO or self.adapter == AUTO:
+            self._choose(manifest)
+        given = self.adapter
         self.method: Adapter = make_adapter(given) if isinstance(given, str) else given
         check_needs(self.method, bundle)
         if self.every and not hasattr(self.method, "observe"):
@@ -118,6 +124,18 @@ class Stream:
             self._serve(self.origin)
         else:
             self.restore(self.state)
+
+    def _choose(self, manifest: Manifest) -> None:
+        """Put a method and a buffer in place of ``auto``."""
+        given, buffer = self.adapter, self.buffer
+        named = given if isinstance(given, str) else type(given).__name__
+        kept = buffer if isinstance(buffer, str) else type(buffer).__name__
+        found = choose(
+            manifest, named, kept, batch=self.batch, apart=bool(self.every), state=self.state
+        )
+        self.adapter = found.adapter if given == AUTO else given
+        self.buffer = found.buffer if buffer == AUTO else buffer
+        self.chosen = found.reason
 
     def collect(self, x: Array) -> None:
         """Put a bare model input into the buffer, as the next frame of the stream."""

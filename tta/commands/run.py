@@ -19,14 +19,19 @@ def arguments(p: argparse.ArgumentParser) -> None:
     """What the command may be told."""
     p.add_argument("bundle")
     p.add_argument("source", nargs="+", help="dir://…, npz://…, file://…, serial://…, 0 (camera)")
-    p.add_argument("--adapter", default="nhl", help="name?option=value (default nhl)")
+    p.add_argument(
+        "--adapter",
+        default="auto",
+        help="name?option=value, or auto: what suits the bundle (default auto)",
+    )
     p.add_argument("--sink", action="append", help="stdout, jsonl:FILE, null; may be repeated")
     p.add_argument("--batch", type=whole(1), default=16, help="frames a step (default 16)")
     p.add_argument(
         "--buffer",
-        default="batch",
+        default="auto",
         metavar="NAME",
-        help="frames that a step is on: batch (default), window?size=16, reservoir?capacity=64, reliable",
+        help="frames that a step is on: batch, window?size=16, reservoir?capacity=64, reliable; or auto: "
+        "what suits the task (default auto)",
     )
     p.add_argument("--serve", choices=("stream", "batch"), default="stream")
     p.add_argument("--governor", choices=MODES, default="auto")
@@ -110,6 +115,8 @@ def command(given: argparse.Namespace) -> None:
         commit_s=given.commit_s,
         alarms=alarms,
     )
+    if streams[0].chosen:
+        print(f"auto took {streams[0].chosen}", file=sys.stderr)
     for stream in streams:
         counts = stream.counts
         name = f"{stream.name}: " if stream.name else ""

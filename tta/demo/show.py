@@ -79,7 +79,7 @@ def demo(
     source = DemoStream(seed, frames)
     with as_file(files("tta.demo") / "fashion.tta") as folder:
         bundle = Bundle(folder)
-        stream = Stream(Model(bundle), adapter, "demo", batch)
+        stream = Stream(Model(bundle), adapter, "demo", batch, buffer="batch")
         tallies = [Tally(s.name) for s in source.segments]
         terminal.say(
             f"{bundle.manifest.name} on {source.frames} Fashion-MNIST test images a segment, "
