@@ -7,6 +7,7 @@
     a linear last layer               neo        a shift of the features
     else                              none
 
+    a method that was named                      batch       as its paper has it
     a batch is served, or frames are sampled     batch
     a classifier                                 reservoir   balanced over the answered classes
     else                                         window      the newest frames
@@ -68,9 +69,10 @@ def choose(
         state: an adapted state to go on from: the method that made it goes on.
     """
     why = []
-    if adapter == AUTO:
-        adapter, reason = _method(manifest, state)
-        why.append(f"{adapter}, {reason}")
+    if adapter != AUTO:
+        return Choice(adapter, "batch" if buffer == AUTO else buffer)
+    adapter, reason = _method(manifest, state)
+    why.append(f"{adapter}, {reason}")
     if buffer == AUTO:
         buffer, reason = _buffer(manifest, adapter, batch, apart)
         why.append(f"{buffer}, {reason}")

@@ -151,3 +151,19 @@ def test_on_a_stream_sorted_by_class_the_reservoir_does_less_harm_to_tent(model)
 
     batch, reservoir = (error("tent", buffer=name) for name in ("batch", "reservoir"))
     assert batch - reservoir > 9.5, (batch, reservoir)
+
+
+def test_a_reservoir_outlives_a_jump_of_its_stream(model, clean):
+    """The state in force is judged on the newest frames, and the frozen view beside it is of these."""
+    kept = "reservoir?capacity=64&period=40&least=16"
+    stream, judged = Stream(model, "bn_stats", buffer=kept), []
+    plain = stream.guard.judge
+
+    def spied(evidence):
+        judged.append((len(evidence.frozen_log_p), len(evidence.adapted_log_p)))
+        return plain(evidence)
+
+    stream.guard.judge = spied
+    fed(stream, np.concatenate([corrupt(clean[:200], "fog", 5), 255 - clean[200:400]]))
+    assert stream.counts.commits >= 1 and len(judged) > 3
+    assert all(before == after for before, after in judged)

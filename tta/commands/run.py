@@ -31,7 +31,7 @@ def arguments(p: argparse.ArgumentParser) -> None:
         default="auto",
         metavar="NAME",
         help="frames that a step is on: batch, window?size=16, reservoir?capacity=64, reliable; or auto: "
-        "what suits the task (default auto)",
+        "batch for a method that is named, else what suits the task (default auto)",
     )
     p.add_argument("--serve", choices=("stream", "batch"), default="stream")
     p.add_argument("--governor", choices=MODES, default="auto")

@@ -19,7 +19,7 @@ def arguments(p: argparse.ArgumentParser) -> None:
         default="auto",
         help="name?option=value, or auto, as tta run (default auto)",
     )
-    p.add_argument("--buffer", default="auto", metavar="NAME", help="as tta run (default auto)")
+    p.add_argument("--buffer", default="auto", metavar="NAME", help="as tta run")
     p.add_argument(
         "--out", metavar="DIR", help="folder for timeline.png, .html, JSON lines, summary"
     )
