@@ -43,6 +43,7 @@ class Outcome:
         view: the frozen view of them, None where a round failed before it.
         outputs: what the batch itself is to be served with, None for what the state in force says.
         proposal: what waits for the next round's frames to be judged on, None if nothing does.
+        jumped: whether the stream is another than that of the rounds before.
         back: whether the stream turned out to be as the source again.
         holds: whether the governor wanted no adaptation.
     """
@@ -58,5 +59,6 @@ class Outcome:
     fresh: Array | None = None
     outputs: Mapping[str, Array] | None = None
     proposal: State | None = None
+    jumped: bool = False
     back: bool = False
     holds: bool = False

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 PROBE_FRAMES = 4
 PROBE_TOLERANCE = 1e-3  # of the largest output; conv with folded norms rounds differently
+LEAST_SEEN = 8  # newest frames below which their statistics are mostly noise
 LEAST_PROOF = 1  # frames below which nothing is judged
 
 
@@ -49,16 +50,29 @@ def consider(stream: Stream, chosen: Selection, pooled: Step | None = None) -> O
         pooled: statistics of sampled frames to learn from instead. They only make sense under the state
             they were measured under, so elsewhere the frames are used after all.
     """
-    found = _Round(stream, chosen)
+    newest = _newest_view(stream, chosen)
+    jumped = newest is not None and stream.guard.leaps(newest, len(chosen.recent))  # type: ignore[arg-type]
+    if jumped and chosen.recent is not None:  # what was kept is of a world that is gone
+        chosen = Selection(chosen.recent)
+    found = _Round(stream, chosen, newest=newest, jumped=jumped)
     plan = stream.guard.plan(found.view, len(chosen))
     found.figures.update(plan.figures)
+    reason = "the stream jumped" if jumped and plan.action != "hold" else plan.reason
     if plan.action == "hold":
-        return found.holds(plan.reason)
+        return found.holds(reason)
     anew = plan.action == "restart" and not stream.restored
     stream.restored = False
     if not stream.guard.guards:
-        return found.always(plan.reason, pooled)
-    return found.judged(plan.reason, anew, pooled)
+        return found.always(reason, pooled)
+    return found.judged(reason, anew, pooled)
+
+
+def _newest_view(stream: Stream, chosen: Selection) -> Step | None:
+    """The frozen view of the newest frames, where a round is on others and these are enough to tell."""
+    recent = chosen.recent
+    if recent is None or len(recent) < max(stream.fewest, LEAST_SEEN) or not stream.guard.guards:
+        return None
+    return stream.model.adapting.run("batch", recent, stream.model.bundle.source_slots, alpha=0.0)
 
 
 def glance(stream: Stream, batch: Array) -> Outcome | None:
@@ -80,12 +94,17 @@ class _Round:
     stream: Stream
     chosen: Selection
     whole: bool = True  # whether its frames are those of a full round, which the monitor is shown
+    newest: Step | None = None  # the frozen view of the newest frames, where the round is on others
+    jumped: bool = False
     figures: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.start, self.seen = time.perf_counter(), self.stream.current
         self.run: Run = weighted(self.stream.model.adapting.run, self.chosen.weight)
-        self.view = self.run("batch", self.chosen.inputs, self.source, alpha=0.0)
+        if self.jumped and self.newest is not None:  # of the same frames
+            self.view = self.newest
+        else:
+            self.view = self.run("batch", self.chosen.inputs, self.source, alpha=0.0)
 
     @property
     def source(self) -> Mapping[str, Array]:
@@ -101,6 +120,7 @@ class _Round:
             told = {"view": self.view, "batch": self.chosen.inputs, "fresh": self.chosen.fresh}
             more = {**told, **more}
         took = {"adapt_ms": (time.perf_counter() - self.start) * 1e3}
+        more.setdefault("jumped", self.jumped)
         return Outcome(self.seen, action, reason, {**self.figures, **took}, **more)
 
     def holds(self, reason: str) -> Outcome:
@@ -137,7 +157,9 @@ class _Round:
             guard.begin()
         judges = enough and (waiting is not None or self.seen is not stream.origin)
         if judges and self.chosen.recent is not None:  # the view is of other frames than these
-            frozen = stream.model.adapting.run("batch", frames, self.source, alpha=0.0)
+            frozen = self.newest or stream.model.adapting.run(
+                "batch", frames, self.source, alpha=0.0
+            )
         action, told, more = "propose", reason, dict[str, Any]()
         force, outputs = self.seen, None
         if waiting is not None and enough:

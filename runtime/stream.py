@@ -271,6 +271,8 @@ class Stream:
                 self._put(outcome.state, outcome.served)
                 counts.commits += action == "commit"
                 counts.resets += action == "reset"
+            if outcome.jumped:
+                self.waiting = self.waiting.moved()
             if outcome.back:
                 self.monitor.watch.resettle()
                 self.waiting = self.waiting.renewed()

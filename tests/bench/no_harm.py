@@ -4,12 +4,12 @@ What ``tta run`` takes where nothing is named, under every protocol of ``tta eva
 at once, against the source model on the same frames. Prints a row a cell:
 
 - harm in points of error (below zero it helps), with its one-sided 95 % upper bound: images are the units,
-  each with all its appearances under all seeds, since seeds reorder the same images; clips where there are any;
+  each with all its appearances under all seeds, since seeds reorder the same images; or clips;
 - the worst window of 1,000 frames in a row, and the share of such windows that are below the source model;
 - with ``--single``, the best of the methods alone (served by batches, no governor);
 
-and below, in how many cells harm above the tolerance is shown (normal approximation, Holm's correction over the
-matrix), and what share of the best single method's gain is kept, pooled over the cells where it is above 2 points.
+and below, in how many cells harm above the tolerance is shown (normal approximation, Holm's correction over
+the matrix), and what share of the best single method's gain is kept, pooled over cells with more than 2.
 """
 
 from __future__ import annotations

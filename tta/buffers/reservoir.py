@@ -31,8 +31,8 @@ class Reservoir(Value):
     Gong et al., "NOTE", NeurIPS 2022, balance likewise, replace at random and do not weigh: ``weigh=false``
     for that part. Departures: no round before ``least`` frames are kept, since batch statistics of a few
     frames of one class do harm; E is doubled, so that a frame that has just come weighs 1; and where the
-    source turns out to be back, frames of earlier rounds are forgotten. Nothing is left to chance: the same
-    stream gives the same rounds.
+    source turns out to be back, or the stream to have jumped, frames of earlier rounds go. Nothing is left
+    to chance: the same stream gives the same rounds.
 
     Memory: N model inputs, and the newest 8. After a change of the world the rounds hold frames from before
     it for about 2·N frames, and for longer of classes that do not come again.
@@ -69,6 +69,8 @@ class Reservoir(Value):
         self._kept: tuple[Kept, ...] = ()
         self._newest: tuple[Array, ...] = ()
         self._count, self._since = 0, 0
+        self._round = self._before = 0  # counts at the last two rounds
+        self._free = 0  # frames that may come whatever their class
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -90,6 +92,8 @@ class Reservoir(Value):
         new = Kept(x, self._count, prediction.label, share)
         newest = (*self._newest[-(LOOK - 1) :], x)
         counts = dict(_newest=newest, _count=self._count + 1, _since=self._since + 1)
+        if self._free:
+            return self.after(_kept=(*self._kept, new), _free=self._free - 1, **counts), 0
         return self.after(_kept=self._with(new, classes), **counts), 0
 
     def _with(self, new: Kept, classes: int) -> tuple[Kept, ...]:
@@ -117,7 +121,17 @@ class Reservoir(Value):
         age = (self._count - np.array([k.at for k in self._kept])) / self.size
         weight = np.float32(2 * np.exp(-age) / (1 + np.exp(-age))) if self.weigh else None
         seen = tuple(Kept(k.x, k.at, k.label, k.uncertainty, True) for k in self._kept)
-        return selection(self._kept, weight), self.after(_kept=seen, _since=0)
+        after = self.after(_kept=seen, _since=0, _round=self._count, _before=self._round)
+        return selection(self._kept, weight), after
+
+    def moved(self) -> Reservoir:
+        """The frames that came since the round before the last one, and room for any until a round is due.
+
+        After a jump answers may be of few classes, and none to balance by: as many frames as a round needs
+        come whatever their class.
+        """
+        kept = tuple(k for k in self._kept if k.at >= self._before)
+        return self.after(_kept=kept, _free=max(0, self.least - len(kept)))
 
     def renewed(self) -> Reservoir:
         """The frames that no round had yet."""
@@ -125,4 +139,4 @@ class Reservoir(Value):
 
     def empty(self) -> Reservoir:
         """As at the beginning."""
-        return self.after(_kept=(), _newest=(), _count=0, _since=0)
+        return self.after(_kept=(), _newest=(), _count=0, _since=0, _round=0, _before=0, _free=0)
