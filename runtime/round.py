@@ -50,6 +50,7 @@ def consider(stream: Stream, chosen: Selection, pooled: Step | None = None) -> O
         pooled: statistics of sampled frames to learn from instead. They only make sense under the state
             they were measured under, so elsewhere the frames are used after all.
     """
+    before = stream.guard.signature
     newest = _newest_view(stream, chosen)
     jumped = newest is not None and stream.guard.leaps(newest, len(chosen.recent))  # type: ignore[arg-type]
     if jumped and chosen.recent is not None:  # what was kept is of a world that is gone
@@ -57,6 +58,7 @@ def consider(stream: Stream, chosen: Selection, pooled: Step | None = None) -> O
     found = _Round(stream, chosen, newest=newest, jumped=jumped)
     plan = stream.guard.plan(found.view, len(chosen))
     found.figures.update(plan.figures)
+    _remember(stream, before)
     reason = "the stream jumped" if jumped and plan.action != "hold" else plan.reason
     if plan.action == "hold":
         return found.holds(reason)
@@ -65,6 +67,13 @@ def consider(stream: Stream, chosen: Selection, pooled: Step | None = None) -> O
     if not stream.guard.guards:
         return found.always(reason, pooled)
     return found.judged(reason, anew, pooled)
+
+
+def _remember(stream: Stream, before: Mapping[str, Array]) -> None:
+    """Keep the state in force where the stream has left the world that it is for."""
+    left = before and stream.guard.signature is not before
+    if left and stream.current is not stream.origin:
+        stream.recall.keep(before, stream.current, stream.guard.width(stream.waiting.size))
 
 
 def _newest_view(stream: Stream, chosen: Selection) -> Step | None:
@@ -80,9 +89,11 @@ def glance(stream: Stream, batch: Array) -> Outcome | None:
     if stream.current is stream.origin or not stream.guard.guards:
         return None
     found = _Round(stream, Selection(batch), whole=False)
+    before = stream.guard.signature
     plan = stream.guard.returned(found.view, len(batch))
     if plan is None:
         return None
+    _remember(stream, before)
     found.figures.update(plan.figures)
     return found.outcome("reset", plan.reason, state=stream.origin, back=True)
 
@@ -149,6 +160,11 @@ class _Round:
         """Judge what waits and what is in force, and make the next proposal."""
         stream, guard = self.stream, self.stream.guard
         waiting = None if anew else stream.proposal
+        if anew:
+            stream.recall.begin()
+        known = stream.recall.find(self.view.moments, guard.width(len(self.chosen)))
+        if known is not None and known is not self.seen:
+            waiting, reason = known, f"{reason}, and is as it was before"
         frames, frozen = self.chosen.inputs, self.view
         if self.chosen.recent is not None:
             frames = self.chosen.recent
@@ -187,7 +203,7 @@ class _Round:
                 guard.begin()
         if pooled is not None and force is not self.seen:
             return self.outcome(action, told, outputs=outputs, **more)  # of no state that is left
-        base = stream.origin if anew else (waiting if waiting is not None else force)
+        base = waiting if waiting is not None else (stream.origin if anew else force)
         next_, _, refused = self.proposal(base, pooled)
         if refused and action == "propose":
             action, told = "rollback", refused

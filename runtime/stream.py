@@ -16,6 +16,7 @@ from tta.governor import Governor, Mode
 from tta.manifest import Manifest
 from tta.monitor import Monitor
 from tta.protocols import Adapter, Buffer
+from tta.recall import Recall
 from tta.records import UNANSWERED, Array, Decision, Frame, Prediction, Selection, State, Step
 from tta.runtime.answer import prediction
 from tta.runtime.buffer import make_buffer
@@ -112,6 +113,7 @@ class Stream:
         self.preprocess = build(manifest.preprocess, manifest.input)
         self.retire = retire
         self.pool = Pool()
+        self.recall = Recall()
         self.passage = Passage(self.model.calibration.get("features.var"))
         self.began_s = -math.inf  # stream time of the last round
         self.complaint = ""  # why the last skipped frame was skipped

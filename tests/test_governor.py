@@ -113,11 +113,21 @@ def test_newest_frames_far_from_the_recent_ones_are_a_leap():
 def test_a_stream_that_is_always_far_from_itself_does_not_leap_each_time():
     g = governor()
     g.plan(view(2.0))
-    leaps = 0
+    leaps = []
     for k in range(30):
-        leaps += g.leaps(view(4.0 if k % 2 else 0.5, seed=k), N)
+        leaps.append(g.leaps(view(4.0 if k % 2 else 0.5, seed=k), N))
         g.plan(view(2.0, spread=1.5, seed=100 + k))
-    assert leaps <= 3
+    assert leaps[0] and not any(leaps[8:])
+
+
+def test_a_far_leap_hides_no_later_one():
+    g = governor()
+    g.plan(view(2.0))
+    assert g.leaps(view(60.0), N)
+    for k in range(4):
+        g.plan(view(60.0, seed=k))
+        assert not g.leaps(view(60.0, seed=10 + k), N)
+    assert g.leaps(view(57.0), N)
 
 
 @pytest.mark.parametrize("mode", ["always", "off", "frozen"])

@@ -99,7 +99,7 @@ def _buffer(manifest: Manifest, adapter: str, batch: int, apart: bool) -> tuple[
     kept = max(least, min(max(CAPACITY, least), _room(manifest)))
     if manifest.task == "classify":
         return (
-            f"reservoir?capacity={kept}&period={batch}&least={least}&uncertainty=0",
+            f"reservoir?capacity={kept}&period={batch}&least={least}&uncertainty=0&expiry={4 * kept}",
             "balanced over the answered classes",
         )
     return f"window?size={kept}&stride={batch}", "the newest frames"

@@ -118,6 +118,16 @@ class Governor:
         self.mode = mode
 
     @property
+    def signature(self) -> Mapping[str, Array]:
+        """Layer statistics of the stream's recent frozen views; empty while it is as the source."""
+        return self._signature
+
+    def width(self, n: int) -> float:
+        """How far views of n frames may be from the world that they are of; nan without a threshold."""
+        noise = threshold(self._manifest, "statistics_kl", n)
+        return math.nan if noise is None else LEAP * noise
+
+    @property
     def guards(self) -> bool:
         """Whether proposals are judged."""
         return self.mode in ("auto", "shadow")
@@ -163,13 +173,14 @@ class Governor:
         demo's model: 16 frames of one class differ by 1 to 6 widths (5 to 99 %) from the mixture, half of all
         changes of the corruption by more than 10.
         """
-        noise = threshold(self._manifest, "statistics_kl", n)
-        if not self.guards or noise is None or not self._signature:
+        noise = self.width(n) / LEAP
+        if not self.guards or math.isnan(noise) or not self._signature:
             return False
         moved = _mean(distance(view.moments, self._signature))
         usual = noise if math.isnan(self._stride) else self._stride
-        self._stride = 0.8 * usual + 0.2 * moved
-        if not moved > max(LEAP * noise, JUMP * usual):
+        limit = max(LEAP * noise, JUMP * usual)
+        self._stride = 0.8 * usual + 0.2 * min(moved, 2 * limit)  # one far leap hides no later one
+        if not moved > limit:
             return False
         self._signature, self._spread = {}, math.nan
         return True

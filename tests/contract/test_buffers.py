@@ -248,3 +248,15 @@ def test_unknown_ones_name_the_nearest():
         NotFoundError, match="buffer 'window' has no option 'capacity'; it has: size"
     ):
         own("window?capacity=3")
+
+
+@pytest.mark.parametrize(("expiry", "oldest"), [(0, 0), (40, 60)])
+def test_a_reservoir_may_let_frames_expire(expiry, oldest):
+    """Ten frames of class 0, then ninety of class 1: the first stay, unless they expire."""
+    buffer = own(f"reservoir?capacity=16&expiry={expiry}")
+    for k in range(100):
+        buffer, _ = buffer.add(
+            Frame(np.zeros(2), k / 30, k), np.float32([k, 0]), answer(int(k >= 10), 0.9)
+        )
+    kept = [float(x[0]) for x in buffer.take()[0].inputs]
+    assert (min(kept) < 10) == (expiry == 0) and min(kept) >= oldest

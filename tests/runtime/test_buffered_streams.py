@@ -167,3 +167,13 @@ def test_a_reservoir_outlives_a_jump_of_its_stream(model, clean):
     fed(stream, np.concatenate([corrupt(clean[:200], "fog", 5), 255 - clean[200:400]]))
     assert stream.counts.commits >= 1 and len(judged) > 3
     assert all(before == after for before, after in judged)
+
+
+def test_a_state_is_recalled_where_its_world_is_back(model, clean):
+    """Fog, contrast, fog: the state that served the first fog serves the second from its first rounds on."""
+    fog, contrast = corrupt(clean, "fog", 5), corrupt(clean, "contrast", 5)
+    stream, said = Stream(model), []
+    for frame in frames(np.concatenate([fog[:250], contrast[:150], fog[250:330]])):
+        said += [r.report.decision for r in advance(stream, frame) if r.report.decision]
+    (first,) = [d for d in said if "as it was before" in d.reason]
+    assert said.index(first) in range(24, 29) and first.action == "commit"

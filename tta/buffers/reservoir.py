@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -44,6 +46,8 @@ class Reservoir(Value):
         timeliness: λ_t.
         uncertainty: λ_u.
         weigh: whether old frames weigh less.
+        expiry: frames after which a kept one goes, whatever its class; 0 for never. On a stream that moves
+            slowly, frames of classes that are no longer answered would stay for ever.
     """
 
     partition = False
@@ -57,6 +61,7 @@ class Reservoir(Value):
         timeliness: float = 1.0,
         uncertainty: float = 1.0,
         weigh: bool = True,
+        expiry: int = 0,
     ) -> None:
         self.size = whole("capacity", capacity)
         self.period = whole("period", period, 0) or capacity
@@ -66,6 +71,7 @@ class Reservoir(Value):
         if timeliness < 0 or uncertainty < 0:
             raise TtaError("timeliness and uncertainty of a reservoir are weights from 0 on")
         self.timeliness, self.uncertainty, self.weigh = timeliness, uncertainty, weigh
+        self.expiry = whole("expiry", expiry, 0)
         self._kept: tuple[Kept, ...] = ()
         self._newest: tuple[Array, ...] = ()
         self._count, self._since = 0, 0
@@ -92,9 +98,16 @@ class Reservoir(Value):
         new = Kept(x, self._count, prediction.label, share)
         newest = (*self._newest[-(LOOK - 1) :], x)
         counts = dict(_newest=newest, _count=self._count + 1, _since=self._since + 1)
+        old = self._kept
+        if self.expiry:
+            kept = tuple(k for k in old if self._count - k.at < self.expiry)
+            return self.after(_kept=kept)._added(new, classes, counts), 0
+        return self._added(new, classes, counts), 0
+
+    def _added(self, new: Kept, classes: int, counts: Mapping[str, Any]) -> Reservoir:
         if self._free:
-            return self.after(_kept=(*self._kept, new), _free=self._free - 1, **counts), 0
-        return self.after(_kept=self._with(new, classes), **counts), 0
+            return self.after(_kept=(*self._kept, new), _free=self._free - 1, **counts)
+        return self.after(_kept=self._with(new, classes), **counts)
 
     def _with(self, new: Kept, classes: int) -> tuple[Kept, ...]:
         count: dict[int, int] = {}
