@@ -129,6 +129,9 @@ class _Round:
             more["served"] = self.stream.model.serve(state)
         if self.whole:
             told = {"view": self.view, "batch": self.chosen.inputs, "fresh": self.chosen.fresh}
+            if self.newest is not None:  # the monitor looks at frames as they came
+                newest = self.chosen.inputs if self.jumped else self.chosen.recent
+                told = {"view": self.newest, "batch": newest, "fresh": None, "newest": True}
             more = {**told, **more}
         took = {"adapt_ms": (time.perf_counter() - self.start) * 1e3}
         more.setdefault("jumped", self.jumped)

@@ -106,9 +106,8 @@ class Stream:
             if isinstance(guard, str)
             else guard
         )
-        self.monitor = Monitor(
-            manifest, self.model.calibration, self.metrics, looked_at, self.alarms
-        )
+        seen = self._spacing(looked_at)
+        self.monitor = Monitor(manifest, self.model.calibration, self.metrics, seen, self.alarms)
         self.frozen: Prediction | None = None  # the frozen model's answer, where it was served
         self.preprocess = build(manifest.preprocess, manifest.input)
         self.retire = retire
@@ -126,6 +125,13 @@ class Stream:
             self._serve(self.origin)
         else:
             self.restore(self.state)
+
+    def _spacing(self, size: int) -> int:
+        """Frames that come between two rounds, of which the monitor sees at most ``MOST_PROOF``."""
+        if self.waiting.partition:
+            return size
+        given = getattr(self.waiting, "period", 0) or getattr(self.waiting, "stride", 0) or size
+        return min(int(given), size, MOST_PROOF)
 
     def _choose(self, manifest: Manifest) -> None:
         """Put a method and a buffer in place of ``auto``."""
@@ -256,7 +262,8 @@ class Stream:
         An outcome that would change a state which is no longer in force is dropped and counted.
         """
         counts = self.counts
-        if outcome.view is not None and outcome.fresh is None and not self.waiting.selects:
+        as_came = outcome.newest or (outcome.fresh is None and not self.waiting.selects)
+        if outcome.view is not None and as_came:
             self.monitor.observe_step(outcome.view)  # scores are calibrated on frames as they came
         if not self.by_source:  # else the monitor saw these frames as they were served
             self._show_view(outcome)

@@ -177,3 +177,10 @@ def test_a_state_is_recalled_where_its_world_is_back(model, clean):
         said += [r.report.decision for r in advance(stream, frame) if r.report.decision]
     (first,) = [d for d in said if "as it was before" in d.reason]
     assert said.index(first) in range(24, 29) and first.action == "commit"
+
+
+def test_layer_statistics_are_watched_through_a_reservoir(model, drifted):
+    """The monitor sees the newest frames as they came, not what the reservoir keeps of them."""
+    stream = fed(Stream(model, metrics=["statistics_kl"]), drifted[:200])
+    report = stream.monitor.report()
+    assert report.scores["statistics_kl"] > 0.05 and report.level == "drift"
