@@ -150,7 +150,7 @@ def run(
         budget: the same for live sources under ``auto``, on devices without a core to spare.
         model: further options of ``Model``: ``providers``, ``profile``, ``memory_mib``, ...
         **stream: further options of ``Stream``: ``batch``, ``buffer``, ``governor``, ``metrics``, ``state``,
-            ``every``, ``alarms``.
+            ``every``, ``alarms``, ``canaries``.
 
     Raises:
         SourceError: a source has no frame, or cannot be read.

@@ -174,6 +174,8 @@ class _Round:
         enough = len(frames) >= LEAST_PROOF
         if anew:
             guard.begin()
+        if stream.canary_judge is not None:
+            stream.canary_judge.next()
         judges = enough and (waiting is not None or self.seen is not stream.origin)
         if judges and self.chosen.recent is not None:  # the view is of other frames than these
             frozen = self.newest or stream.model.adapting.run(
@@ -249,7 +251,10 @@ class _Round:
                 ]
             )
         found = evidence(manifest, frozen, after, state.slots, self.source, answered)
-        return stream.guard.judge(found), after
+        verdict = stream.guard.judge(found)
+        if stream.canary_judge is not None:
+            verdict = stream.canary_judge.added(verdict, stream.method, state)
+        return verdict, after
 
     def probed(
         self, state: State, frames: Array, after: Step

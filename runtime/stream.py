@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from tta.recall import Recall
 from tta.records import UNANSWERED, Array, Decision, Frame, Prediction, Selection, State, Step
 from tta.runtime.answer import prediction
 from tta.runtime.buffer import make_buffer
+from tta.runtime.canary_judge import canary_judge
 from tta.runtime.memory import retire
 from tta.runtime.method import (
     check_coupling,
@@ -59,6 +61,7 @@ class Stream:
             method needs ``observe``; a round then is on ``batch`` sampled frames.
         commit_s: rounds are at least so many seconds of stream time apart.
         alarms: how drift is detected, and how many false alarms are tolerable.
+        canaries: folder of labelled frames that a state must not unlearn, beside those in the bundle.
     """
 
     model: Model
@@ -72,6 +75,7 @@ class Stream:
     commit_s: float = 0.0
     alarms: AlarmPolicy | None = None
     buffer: Buffer | str = AUTO
+    canaries: str | Path | None = None
     counts: Counts = field(default_factory=Counts)
     session: InferSession = field(init=False)
     serving: str = field(init=False)
@@ -113,6 +117,7 @@ class Stream:
         self.retire = retire
         self.pool = Pool()
         self.recall = Recall()
+        self.canary_judge = canary_judge(self.model, self.canaries, self.name)
         self.passage = Passage(self.model.calibration.get("features.var"))
         self.began_s = -math.inf  # stream time of the last round
         self.complaint = ""  # why the last skipped frame was skipped

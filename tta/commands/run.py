@@ -62,6 +62,11 @@ def arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("--limit", type=whole(1), help="frames a source at most")
     p.add_argument("--state", help="adapted state to start from")
     p.add_argument("--save-state", help="file for the state at the end")
+    p.add_argument(
+        "--canaries",
+        metavar="DIR",
+        help="labelled frames that no state may unlearn, a folder a stream, beside the bundle's",
+    )
     p.add_argument("--log", metavar="PATH", help="audit log of decisions, read by tta log")
     p.add_argument(
         "--log-mib", type=whole(1), default=64, metavar="N", help="its size at most (default 64)"
@@ -114,6 +119,7 @@ def command(given: argparse.Namespace) -> None:
         every=given.every,
         commit_s=given.commit_s,
         alarms=alarms,
+        canaries=given.canaries,
     )
     if streams[0].chosen:
         print(f"auto took {streams[0].chosen}", file=sys.stderr)
