@@ -65,7 +65,7 @@ def advance(
         return
     prediction = stream.answer(frame, x)
     stream.show(x)
-    decision = when.turn(stream, frame.t_s)
+    decision = when.turn(stream, frame.t_s) or stream.noted()
     yield Result(frame, prediction, stream.monitor.report(decision), stream.name, x=x)
 
 
@@ -150,7 +150,8 @@ def run(
         budget: the same for live sources under ``auto``, on devices without a core to spare.
         model: further options of ``Model``: ``providers``, ``profile``, ``memory_mib``, ...
         **stream: further options of ``Stream``: ``batch``, ``buffer``, ``governor``, ``metrics``, ``state``,
-            ``every``, ``alarms``, ``canaries``.
+            ``every``, ``alarms``, ``canaries``,
+            ``quarantine``.
 
     Raises:
         SourceError: a source has no frame, or cannot be read.

@@ -24,6 +24,7 @@ class Counts:
     dropped: int = 0  # frames that no step has seen, since there was no time for one
     stale: int = 0  # proposals dropped, since the state they were made from was no longer in force
     failures: int = 0  # steps that ended in an error
+    quarantined: int = 0  # frames that were answered, and must not teach
     sampled: int = 0  # frames answered by batch.onnx
 
 

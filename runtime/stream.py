@@ -22,6 +22,7 @@ from tta.records import UNANSWERED, Array, Decision, Frame, Prediction, Selectio
 from tta.runtime.answer import prediction
 from tta.runtime.buffer import make_buffer
 from tta.runtime.canary_judge import canary_judge
+from tta.runtime.gate import Gate
 from tta.runtime.memory import retire
 from tta.runtime.method import (
     check_coupling,
@@ -62,6 +63,7 @@ class Stream:
         commit_s: rounds are at least so many seconds of stream time apart.
         alarms: how drift is detected, and how many false alarms are tolerable.
         canaries: folder of labelled frames that a state must not unlearn, beside those in the bundle.
+        quarantine: rules for frames that must not teach: ``default``, ``none``, or names, see ``Gate``.
     """
 
     model: Model
@@ -76,6 +78,7 @@ class Stream:
     alarms: AlarmPolicy | None = None
     buffer: Buffer | str = AUTO
     canaries: str | Path | None = None
+    quarantine: str = "default"
     counts: Counts = field(default_factory=Counts)
     session: InferSession = field(init=False)
     serving: str = field(init=False)
@@ -117,6 +120,7 @@ class Stream:
         self.retire = retire
         self.pool = Pool()
         self.recall = Recall()
+        self.gate = Gate(self.quarantine, manifest, self.model.calibration)
         self.canary_judge = canary_judge(self.model, self.canaries, self.name)
         self.passage = Passage(self.model.calibration.get("features.var"))
         self.began_s = -math.inf  # stream time of the last round
@@ -189,13 +193,18 @@ class Stream:
         """The served model's answer to a frame, which is kept to learn from."""
         if not self.every:
             answer = self.predict(x)
-            self.keep(frame, x, answer)
+            if self._teaches(frame, x, answer):
+                self.keep(frame, x, answer)
             return answer
         if (self.counts.frames - 1) % self.every:
             return self.predict(x)
         start = time.perf_counter()
         step = self.model.adapting.run("batch", x[None], self.current.slots, alpha=0.0)
         latency = time.perf_counter() - start
+        outputs = {k: v[0] for k, v in step.outputs.items()}
+        found = prediction(self.model.bundle, outputs, latency)
+        if not self._teaches(frame, x, found):
+            return self._changed(replace(found, state=self.serving))
         self.counts.sampled += 1
         most = max(MOST_POOLED, self.batch)
         if self.pool.frames >= most:  # rounds that never come must not grow it
@@ -203,10 +212,18 @@ class Stream:
             self.pool.clear()
         self.pool.add(step)
         self.waiting, _ = self.waiting.add(frame, x, UNANSWERED)
-        outputs = {k: v[0] for k, v in step.outputs.items()}
-        return self._changed(
-            replace(prediction(self.model.bundle, outputs, latency), state=self.serving)
-        )
+        return self._changed(replace(found, state=self.serving))
+
+    def _teaches(self, frame: Frame, x: Array, answer: Prediction) -> bool:
+        """Whether a frame may be learned from."""
+        refused = self.gate.refuses(frame, x, answer)
+        self.counts.quarantined += refused
+        return not refused
+
+    def noted(self) -> Decision | None:
+        """What is to be written down although no round was due: frames have come that must not teach."""
+        why = self.gate.told()
+        return Decision("quarantine", why, self.serving, self.current.step, {}) if why else None
 
     def work(self, now_s: float = math.inf) -> Callable[[], Outcome | None] | None:
         """The round that is due at that stream time, None if none is; call it once, on any thread.

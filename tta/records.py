@@ -306,7 +306,7 @@ class Decision:
 
     Attributes:
         action: ``commit``, ``propose`` (a proposal waits for frames to be judged on), ``rollback``,
-            ``reset``, ``reject`` or ``hold``.
+            ``reset``, ``reject``, ``hold``, or ``quarantine`` (frames have come that must not teach).
         reason: one clause for people.
         state: hash of the state in force afterwards, shortened to 12 digits.
         step: its step number.

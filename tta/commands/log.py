@@ -28,7 +28,10 @@ def arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("--since", metavar="WHEN", help="30m, 12h, 7d, or 2026-01-31T08:00")
     p.add_argument("--stream", help="of this stream alone")
     p.add_argument(
-        "--action", dest="actions", metavar="A", help="commit, rollback, reset, reject or hold; a,b"
+        "--action",
+        dest="actions",
+        metavar="A",
+        help="commit, rollback, reset, reject, hold or quarantine; a,b",
     )
     p.add_argument("--summary", action="store_true", help="counts, not lines")
 

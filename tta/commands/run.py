@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 
 from tta.alarm_arguments import add_run_arguments, policy, told
 from tta.arguments import whole
@@ -67,6 +68,12 @@ def arguments(p: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="labelled frames that no state may unlearn, a folder a stream, beside the bundle's",
     )
+    p.add_argument(
+        "--quarantine",
+        default="default",
+        metavar="RULES",
+        help="frames that must not teach: default (all rules), none, or names a,b",
+    )
     p.add_argument("--log", metavar="PATH", help="audit log of decisions, read by tta log")
     p.add_argument(
         "--log-mib", type=whole(1), default=64, metavar="N", help="its size at most (default 64)"
@@ -120,6 +127,7 @@ def command(given: argparse.Namespace) -> None:
         commit_s=given.commit_s,
         alarms=alarms,
         canaries=given.canaries,
+        quarantine=given.quarantine,
     )
     if streams[0].chosen:
         print(f"auto took {streams[0].chosen}", file=sys.stderr)
@@ -134,6 +142,7 @@ def command(given: argparse.Namespace) -> None:
         )
         for what, n in (
             ("frames waited in vain for a round", counts.dropped),
+            (f"frames must not teach ({_by_rule(stream.gate.refused)})", counts.quarantined),
             ("proposals came too late", counts.stale),
             (f"rounds failed, the last: {stream.complaint}", counts.failures),
         ):
@@ -149,3 +158,7 @@ def command(given: argparse.Namespace) -> None:
     for stream in streams:
         if 0 < stream.counts.frames == stream.counts.skipped:
             raise TtaError(f"no frame could be used, the last because {stream.complaint}")
+
+
+def _by_rule(refused: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {n}" for name, n in refused.items())
