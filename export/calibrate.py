@@ -111,23 +111,29 @@ def thresholds(
     """How far source data itself strays: what a drift score must exceed to mean drift.
 
     ``statistics_kl@B``: the distance from the source statistics that one batch in ``ONE_IN`` of B source
-    frames exceeds (of fewer batches, the largest), with a margin; absent where the samples make fewer than
-    ``MIN_BATCHES`` batches. ``entropy``: the mean over the samples plus ``SIGMAS`` deviations of its moving
-    average.
+    frames exceeds (of fewer batches, the largest), with a margin; absent where the samples make fewer
+    than ``MIN_BATCHES`` batches. ``statistics_kl_mixed@B``: the same of samples in random order, for
+    frames that a buffer has chosen out of many; where samples come in the order of a stream, as frames of
+    a clip, whole batches of them show one thing, and stray much further. ``entropy``: the mean over the
+    samples plus ``SIGMAS`` deviations of its moving average.
     """
     found: dict[str, float] = {}
-    for size in BATCHES:
-        count = len(samples) // size
-        if count < MIN_BATCHES:
-            continue
-        scores = []
-        for k in range(count):
-            batch = samples[k * size : (k + 1) * size]
-            step = session.run("batch", batch, bundle.source_slots, alpha=0.0)
-            scores.append(float(np.mean(list(distance(step.moments, source).values()) or [np.nan])))
-        if np.isfinite(scores).all():
-            high = sorted(scores)[count - count // ONE_IN - 1 if count > ONE_IN else -1]
-            found[f"statistics_kl@{size}"] = float(f"{MARGIN * high:.4g}")
+    mixed = np.random.default_rng(0).permutation(len(samples))
+    orders = {"statistics_kl": np.arange(len(samples)), "statistics_kl_mixed": mixed}
+    for name, order in orders.items():
+        for size in BATCHES:
+            count = len(samples) // size
+            if count < MIN_BATCHES:
+                continue
+            scores = []
+            for k in range(count):
+                batch = samples[order[k * size : (k + 1) * size]]
+                step = session.run("batch", batch, bundle.source_slots, alpha=0.0)
+                away = list(distance(step.moments, source).values())
+                scores.append(float(np.mean(away or [np.nan])))
+            if np.isfinite(scores).all():
+                high = sorted(scores)[count - count // ONE_IN - 1 if count > ONE_IN else -1]
+                found[f"{name}@{size}"] = float(f"{MARGIN * high:.4g}")
     entropy = source.get("entropy")
     if entropy is not None and len(entropy) >= MIN_BATCHES * BATCHES[0]:
         averaged = entropy.std() * np.sqrt(0.05 / (2 - 0.05))

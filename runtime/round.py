@@ -56,7 +56,8 @@ def consider(stream: Stream, chosen: Selection, pooled: Step | None = None) -> O
     if jumped and chosen.recent is not None:  # what was kept is of a world that is gone
         chosen = Selection(chosen.recent)
     found = _Round(stream, chosen, newest=newest, jumped=jumped)
-    plan = stream.guard.plan(found.view, len(chosen))
+    mixed = stream.waiting.selects and not jumped
+    plan = stream.guard.plan(found.view, len(chosen), mixed)
     found.figures.update(plan.figures)
     _remember(stream, before)
     reason = "the stream jumped" if jumped and plan.action != "hold" else plan.reason

@@ -88,6 +88,18 @@ def test_it_restarts_on_a_jump():
     assert set(found[11:]) == {"adapt"}
 
 
+def test_frames_chosen_out_of_many_have_a_threshold_of_their_own():
+    """Whole batches of a stream show one thing and stray far; frames of a reservoir do not."""
+    both = {"statistics_kl@16": 50 * LIMIT, "statistics_kl_mixed@16": LIMIT}
+    shift = 2 * np.sqrt(LIMIT)
+    assert Governor(manifest(**both), SOURCE, "auto", N).plan(view(shift)).action == "hold"
+    assert (
+        Governor(manifest(**both), SOURCE, "auto", N).plan(view(shift), N, True).action == "restart"
+    )
+    old = Governor(manifest(**{"statistics_kl@16": 50 * LIMIT}), SOURCE, "auto", N)
+    assert old.plan(view(shift), N, True).action == "hold"  # a bundle from before
+
+
 def test_a_slow_drift_is_no_jump():
     g = governor()
     found = actions(g, [view(0.5 + 0.02 * k, seed=k) for k in range(60)])

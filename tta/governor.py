@@ -137,14 +137,23 @@ class Governor:
         """Whether the source model serves, whatever is in force."""
         return self.mode in ("shadow", "frozen")
 
-    def plan(self, view: Step, n: int | None = None) -> Plan:
-        """What to do with a batch whose frozen view is this; n frames, by default as many as a batch has."""
+    def plan(self, view: Step, n: int | None = None, mixed: bool = False) -> Plan:
+        """What to do with a batch whose frozen view is this.
+
+        Args:
+            view: under the source slots.
+            n: frames, by default as many as a batch has.
+            mixed: whether they were chosen out of many; if not, they may be neighbours that show one thing.
+        """
         if self.mode in ("off", "frozen"):
             return Plan("hold", f"adaptation is {self.mode}", {})
         if self.mode == "always":
             return Plan("adapt", "adapting on every batch", {})
         source = _mean(distance(view.moments, self._source))
         noise = threshold(self._manifest, "statistics_kl", n or self._batch)
+        if mixed:
+            known = threshold(self._manifest, "statistics_kl_mixed", n or self._batch)
+            noise = noise if known is None else known
         if noise is None or math.isnan(source):
             return Plan("adapt", "no calibrated threshold in the bundle: adapting always", {})
         figures = {"from_source": source, "threshold": noise}
