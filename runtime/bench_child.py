@@ -76,6 +76,7 @@ class Adapting:
             governor=spec.get("governor", "always"),
             every=spec.get("every", 0),
             commit_s=spec.get("commit_s", 0.0),
+            buffer="batch",
         )
         self._regime: Any = None
         self._share = spec.get("duty", 0.1)

@@ -34,7 +34,7 @@ class Session:
         path: a bundle, its path, or the path of its ``infer.onnx``.
         sess_options: onnxruntime session options; their thread count is used.
         providers: accepted as onnxruntime has it; adaptation itself runs on the CPU.
-        adapter: ``name?option=value``; ``none`` turns adaptation off.
+        adapter: ``name?option=value``, or ``auto``, see ``tta.choice``; ``none`` turns adaptation off.
         batch: frames an adaptation step.
         governor: ``auto``, ``always`` or ``off``.
         state: state to start from.
@@ -46,7 +46,7 @@ class Session:
         sess_options: Any = None,
         providers: Sequence[Any] | None = None,
         *,
-        adapter: str = "nhl",
+        adapter: str = "auto",
         batch: int = 16,
         governor: Mode = "auto",
         state: State | None = None,
@@ -65,7 +65,12 @@ class Session:
             )
             warnings.warn(left_out, RuntimeWarning, stacklevel=2)
         self._stream = Stream(
-            Model(bundle, threads), adapter, batch=batch, governor=governor, state=state
+            Model(bundle, threads),
+            adapter,
+            batch=batch,
+            governor=governor,
+            state=state,
+            buffer="batch",
         )
         self.skipped = 0
         self.last: Decision | None = None

@@ -121,7 +121,7 @@ def results(
 def run(
     bundle: Bundle | str | Path,
     sources: str | Source | Sequence[str | Source],
-    adapter: str | Adapter = "nhl",
+    adapter: str | Adapter = "auto",
     sinks: str | Sink | Sequence[str | Sink] = "null",
     *,
     serve: Serve = "stream",
@@ -140,7 +140,7 @@ def run(
     Args:
         bundle: bundle, or path of one.
         sources: one or several source URIs or objects; each gets a stream of its own.
-        adapter: ``name?option=value``, or an adapter object.
+        adapter: ``name?option=value``, an adapter object, or ``auto``, which chooses, see ``tta.choice``.
         sinks: one or several sink names or objects; each sees every result.
         serve: ``stream`` or ``batch``, see ``advance``.
         threads: inference threads.
@@ -150,12 +150,14 @@ def run(
         budget: the same for live sources under ``auto``, on devices without a core to spare.
         model: further options of ``Model``: ``providers``, ``profile``, ``memory_mib``, ...
         **stream: further options of ``Stream``: ``batch``, ``buffer``, ``governor``, ``metrics``, ``state``,
-            ``every``, ``alarms``.
+            ``every``, ``alarms``, ``canaries``.
 
     Raises:
         SourceError: a source has no frame, or cannot be read.
     """
     check_serving(serve, adapt, duty, stream)
+    if serve == "batch":
+        stream["buffer"] = "batch"
     opened = bundle if isinstance(bundle, Bundle) else Bundle(bundle)
     shared = Model(opened, threads, **(model or {}))
     if adapter != "none":

@@ -41,8 +41,10 @@ class Outcome:
         batch: the frames ``(n, ...)`` that the round was on.
         fresh: which of them no earlier round had ``(n,)``, None for all.
         view: the frozen view of them, None where a round failed before it.
+        newest: whether batch and view are the newest frames as they came, whatever the round was on.
         outputs: what the batch itself is to be served with, None for what the state in force says.
         proposal: what waits for the next round's frames to be judged on, None if nothing does.
+        jumped: whether the stream is another than that of the rounds before.
         back: whether the stream turned out to be as the source again.
         holds: whether the governor wanted no adaptation.
     """
@@ -56,7 +58,9 @@ class Outcome:
     view: Step | None = None
     batch: Array | None = None
     fresh: Array | None = None
+    newest: bool = False
     outputs: Mapping[str, Array] | None = None
     proposal: State | None = None
+    jumped: bool = False
     back: bool = False
     holds: bool = False

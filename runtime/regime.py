@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from tta.choice import AUTO
 from tta.errors import TtaError
 from tta.records import Decision, Span
 from tta.runtime.buffer import partitions
@@ -204,10 +205,11 @@ def check_serving(
         raise TtaError(f"serve is 'stream' or 'batch', but is {serve!r}")
     if serve == "stream":
         return
+    buffer = stream.get("buffer", AUTO)
     for option, given in (
         ("--adapt worker", adapt == "worker"),
         ("--duty", duty is not None),
-        ("--buffer", not partitions(stream.get("buffer", "batch"))),
+        ("--buffer", not (buffer == AUTO or partitions(buffer))),
         ("--every", stream.get("every")),
         ("--commit-s", stream.get("commit_s")),
     ):

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 PROBE_FRAMES = 4
 PROBE_TOLERANCE = 1e-3  # of the largest output; conv with folded norms rounds differently
+LEAST_SEEN = 8  # newest frames below which their statistics are mostly noise
 LEAST_PROOF = 1  # frames below which nothing is judged
 
 
@@ -49,16 +50,38 @@ def consider(stream: Stream, chosen: Selection, pooled: Step | None = None) -> O
         pooled: statistics of sampled frames to learn from instead. They only make sense under the state
             they were measured under, so elsewhere the frames are used after all.
     """
-    found = _Round(stream, chosen)
+    before = stream.guard.signature
+    newest = _newest_view(stream, chosen)
+    jumped = newest is not None and stream.guard.leaps(newest, len(chosen.recent))  # type: ignore[arg-type]
+    if jumped and chosen.recent is not None:  # what was kept is of a world that is gone
+        chosen = Selection(chosen.recent)
+    found = _Round(stream, chosen, newest=newest, jumped=jumped)
     plan = stream.guard.plan(found.view, len(chosen))
     found.figures.update(plan.figures)
+    _remember(stream, before)
+    reason = "the stream jumped" if jumped and plan.action != "hold" else plan.reason
     if plan.action == "hold":
-        return found.holds(plan.reason)
+        return found.holds(reason)
     anew = plan.action == "restart" and not stream.restored
     stream.restored = False
     if not stream.guard.guards:
-        return found.always(plan.reason, pooled)
-    return found.judged(plan.reason, anew, pooled)
+        return found.always(reason, pooled)
+    return found.judged(reason, anew, pooled)
+
+
+def _remember(stream: Stream, before: Mapping[str, Array]) -> None:
+    """Keep the state in force where the stream has left the world that it is for."""
+    left = before and stream.guard.signature is not before
+    if left and stream.current is not stream.origin:
+        stream.recall.keep(before, stream.current, stream.guard.width(stream.waiting.size))
+
+
+def _newest_view(stream: Stream, chosen: Selection) -> Step | None:
+    """The frozen view of the newest frames, where a round is on others and these are enough to tell."""
+    recent = chosen.recent
+    if recent is None or len(recent) < max(stream.fewest, LEAST_SEEN) or not stream.guard.guards:
+        return None
+    return stream.model.adapting.run("batch", recent, stream.model.bundle.source_slots, alpha=0.0)
 
 
 def glance(stream: Stream, batch: Array) -> Outcome | None:
@@ -66,9 +89,11 @@ def glance(stream: Stream, batch: Array) -> Outcome | None:
     if stream.current is stream.origin or not stream.guard.guards:
         return None
     found = _Round(stream, Selection(batch), whole=False)
+    before = stream.guard.signature
     plan = stream.guard.returned(found.view, len(batch))
     if plan is None:
         return None
+    _remember(stream, before)
     found.figures.update(plan.figures)
     return found.outcome("reset", plan.reason, state=stream.origin, back=True)
 
@@ -80,12 +105,17 @@ class _Round:
     stream: Stream
     chosen: Selection
     whole: bool = True  # whether its frames are those of a full round, which the monitor is shown
+    newest: Step | None = None  # the frozen view of the newest frames, where the round is on others
+    jumped: bool = False
     figures: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.start, self.seen = time.perf_counter(), self.stream.current
         self.run: Run = weighted(self.stream.model.adapting.run, self.chosen.weight)
-        self.view = self.run("batch", self.chosen.inputs, self.source, alpha=0.0)
+        if self.jumped and self.newest is not None:  # of the same frames
+            self.view = self.newest
+        else:
+            self.view = self.run("batch", self.chosen.inputs, self.source, alpha=0.0)
 
     @property
     def source(self) -> Mapping[str, Array]:
@@ -99,8 +129,12 @@ class _Round:
             more["served"] = self.stream.model.serve(state)
         if self.whole:
             told = {"view": self.view, "batch": self.chosen.inputs, "fresh": self.chosen.fresh}
+            if self.newest is not None:  # the monitor looks at frames as they came
+                newest = self.chosen.inputs if self.jumped else self.chosen.recent
+                told = {"view": self.newest, "batch": newest, "fresh": None, "newest": True}
             more = {**told, **more}
         took = {"adapt_ms": (time.perf_counter() - self.start) * 1e3}
+        more.setdefault("jumped", self.jumped)
         return Outcome(self.seen, action, reason, {**self.figures, **took}, **more)
 
     def holds(self, reason: str) -> Outcome:
@@ -129,18 +163,24 @@ class _Round:
         """Judge what waits and what is in force, and make the next proposal."""
         stream, guard = self.stream, self.stream.guard
         waiting = None if anew else stream.proposal
+        if anew:
+            stream.recall.begin()
+        known = stream.recall.find(self.view.moments, guard.width(len(self.chosen)))
+        if known is not None and known is not self.seen:
+            waiting, reason = known, f"{reason}, and is as it was before"
         frames, frozen = self.chosen.inputs, self.view
         if self.chosen.recent is not None:
             frames = self.chosen.recent
         enough = len(frames) >= LEAST_PROOF
         if anew:
             guard.begin()
-        elif (
-            enough
-            and self.chosen.recent is not None
-            and (waiting or self.seen is not stream.origin)
-        ):
-            frozen = stream.model.adapting.run("batch", frames, self.source, alpha=0.0)
+        if stream.canary_judge is not None:
+            stream.canary_judge.next()
+        judges = enough and (waiting is not None or self.seen is not stream.origin)
+        if judges and self.chosen.recent is not None:  # the view is of other frames than these
+            frozen = self.newest or stream.model.adapting.run(
+                "batch", frames, self.source, alpha=0.0
+            )
         action, told, more = "propose", reason, dict[str, Any]()
         force, outputs = self.seen, None
         if waiting is not None and enough:
@@ -168,7 +208,7 @@ class _Round:
                 guard.begin()
         if pooled is not None and force is not self.seen:
             return self.outcome(action, told, outputs=outputs, **more)  # of no state that is left
-        base = stream.origin if anew else (waiting if waiting is not None else force)
+        base = waiting if waiting is not None else (stream.origin if anew else force)
         next_, _, refused = self.proposal(base, pooled)
         if refused and action == "propose":
             action, told = "rollback", refused
@@ -211,7 +251,10 @@ class _Round:
                 ]
             )
         found = evidence(manifest, frozen, after, state.slots, self.source, answered)
-        return stream.guard.judge(found), after
+        verdict = stream.guard.judge(found)
+        if stream.canary_judge is not None:
+            verdict = stream.canary_judge.added(verdict, stream.method, state)
+        return verdict, after
 
     def probed(
         self, state: State, frames: Array, after: Step

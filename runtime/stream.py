@@ -7,16 +7,21 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 
+from tta.choice import AUTO, choose
 from tta.errors import StateError, TtaError
 from tta.governor import Governor, Mode
+from tta.manifest import Manifest
 from tta.monitor import Monitor
 from tta.protocols import Adapter, Buffer
+from tta.recall import Recall
 from tta.records import UNANSWERED, Array, Decision, Frame, Prediction, Selection, State, Step
 from tta.runtime.answer import prediction
 from tta.runtime.buffer import make_buffer
+from tta.runtime.canary_judge import canary_judge
 from tta.runtime.memory import retire
 from tta.runtime.method import (
     check_coupling,
@@ -45,10 +50,10 @@ class Stream:
 
     Args:
         model: the bundle's sessions.
-        adapter: ``name?option=value``, or an adapter object.
+        adapter: ``name?option=value``, an adapter object, or ``auto``, see ``tta.choice``.
         name: name in results.
         batch: frames an adaptation step, for buffers that do not say it themselves.
-        buffer: which frames a step is on: ``name?option=value``, or a buffer object.
+        buffer: which frames a step is on: ``name?option=value``, a buffer object, or ``auto``.
         governor: ``auto``, ``always`` or ``off``.
         metrics: drift metrics; default all.
         state: state to start from; default the source.
@@ -56,10 +61,11 @@ class Stream:
             method needs ``observe``; a round then is on ``batch`` sampled frames.
         commit_s: rounds are at least so many seconds of stream time apart.
         alarms: how drift is detected, and how many false alarms are tolerable.
+        canaries: folder of labelled frames that a state must not unlearn, beside those in the bundle.
     """
 
     model: Model
-    adapter: Adapter | str = "nhl"
+    adapter: Adapter | str = AUTO
     name: str = ""
     batch: int = 16
     governor: Governor | Mode = "auto"
@@ -68,7 +74,8 @@ class Stream:
     every: int = 0
     commit_s: float = 0.0
     alarms: AlarmPolicy | None = None
-    buffer: Buffer | str = "batch"
+    buffer: Buffer | str = AUTO
+    canaries: str | Path | None = None
     counts: Counts = field(default_factory=Counts)
     session: InferSession = field(init=False)
     serving: str = field(init=False)
@@ -81,7 +88,11 @@ class Stream:
         manifest = bundle.manifest
         if self.batch < 1:
             raise TtaError(f"a batch holds at least one frame, but batch is {self.batch}")
-        given, guard = self.adapter, self.governor
+        guard = self.governor
+        self.chosen = ""  # why these, where ``auto`` was asked for
+        if self.buffer == AUTO or self.adapter == AUTO:
+            self._choose(manifest)
+        given = self.adapter
         self.method: Adapter = make_adapter(given) if isinstance(given, str) else given
         check_needs(self.method, bundle)
         if self.every and not hasattr(self.method, "observe"):
@@ -99,13 +110,14 @@ class Stream:
             if isinstance(guard, str)
             else guard
         )
-        self.monitor = Monitor(
-            manifest, self.model.calibration, self.metrics, looked_at, self.alarms
-        )
+        seen = self._spacing(looked_at)
+        self.monitor = Monitor(manifest, self.model.calibration, self.metrics, seen, self.alarms)
         self.frozen: Prediction | None = None  # the frozen model's answer, where it was served
         self.preprocess = build(manifest.preprocess, manifest.input)
         self.retire = retire
         self.pool = Pool()
+        self.recall = Recall()
+        self.canary_judge = canary_judge(self.model, self.canaries, self.name)
         self.passage = Passage(self.model.calibration.get("features.var"))
         self.began_s = -math.inf  # stream time of the last round
         self.complaint = ""  # why the last skipped frame was skipped
@@ -118,6 +130,25 @@ class Stream:
             self._serve(self.origin)
         else:
             self.restore(self.state)
+
+    def _spacing(self, size: int) -> int:
+        """Frames that come between two rounds, of which the monitor sees at most ``MOST_PROOF``."""
+        if self.waiting.partition:
+            return size
+        given = getattr(self.waiting, "period", 0) or getattr(self.waiting, "stride", 0) or size
+        return min(int(given), size, MOST_PROOF)
+
+    def _choose(self, manifest: Manifest) -> None:
+        """Put a method and a buffer in place of ``auto``."""
+        given, buffer = self.adapter, self.buffer
+        named = given if isinstance(given, str) else type(given).__name__
+        kept = buffer if isinstance(buffer, str) else type(buffer).__name__
+        found = choose(
+            manifest, named, kept, batch=self.batch, apart=bool(self.every), state=self.state
+        )
+        self.adapter = found.adapter if given == AUTO else given
+        self.buffer = found.buffer if buffer == AUTO else buffer
+        self.chosen = found.reason
 
     def collect(self, x: Array) -> None:
         """Put a bare model input into the buffer, as the next frame of the stream."""
@@ -236,7 +267,8 @@ class Stream:
         An outcome that would change a state which is no longer in force is dropped and counted.
         """
         counts = self.counts
-        if outcome.view is not None and outcome.fresh is None and not self.waiting.selects:
+        as_came = outcome.newest or (outcome.fresh is None and not self.waiting.selects)
+        if outcome.view is not None and as_came:
             self.monitor.observe_step(outcome.view)  # scores are calibrated on frames as they came
         if not self.by_source:  # else the monitor saw these frames as they were served
             self._show_view(outcome)
@@ -253,6 +285,8 @@ class Stream:
                 self._put(outcome.state, outcome.served)
                 counts.commits += action == "commit"
                 counts.resets += action == "reset"
+            if outcome.jumped:
+                self.waiting = self.waiting.moved()
             if outcome.back:
                 self.monitor.watch.resettle()
                 self.waiting = self.waiting.renewed()

@@ -100,6 +100,53 @@ def test_it_holds_again_when_the_stream_returns():
     assert actions(g, views) == ["restart", "adapt", "hold", "restart"]
 
 
+def test_newest_frames_far_from_the_recent_ones_are_a_leap():
+    g = governor()
+    assert not g.leaps(view(3.0), N)  # nothing is known of the stream yet
+    g.plan(view(2.0))
+    assert not any(g.leaps(view(2.0, seed=k), N) for k in range(1, 20))
+    assert not g.leaps(view(2.3, seed=20), N)  # as far as classes may be apart
+    assert g.leaps(view(4.0), N)
+    assert g.plan(view(4.0)).action == "restart"
+
+
+def test_a_stream_that_is_always_far_from_itself_does_not_leap_each_time():
+    g = governor()
+    g.plan(view(2.0))
+    leaps = []
+    for k in range(30):
+        leaps.append(g.leaps(view(4.0 if k % 2 else 0.5, seed=k), N))
+        g.plan(view(2.0, spread=1.5, seed=100 + k))
+    assert leaps[0] and not any(leaps[8:])
+
+
+def test_a_far_leap_hides_no_later_one():
+    g = governor()
+    g.plan(view(2.0))
+    assert g.leaps(view(60.0), N)
+    for k in range(4):
+        g.plan(view(60.0, seed=k))
+        assert not g.leaps(view(60.0, seed=10 + k), N)
+    assert g.leaps(view(57.0), N)
+
+
+@pytest.mark.parametrize("mode", ["always", "off", "frozen"])
+def test_only_a_governor_that_judges_looks_for_leaps(mode):
+    g = governor(mode)
+    g.plan(view(2.0))
+    assert not g.leaps(view(9.0), N)
+
+
+def test_a_mild_shift_within_the_noise_of_few_frames_is_no_return():
+    g = Governor(
+        manifest(**{"statistics_kl@16": LIMIT, "statistics_kl@8": 20 * LIMIT}), SOURCE, "auto", N
+    )
+    shift = 2 * np.sqrt(LIMIT)
+    assert g.plan(view(shift)).action == "restart"
+    assert g.returned(view(shift, seed=1), 8) is None
+    assert g.returned(view(0.0, seed=2), 8) is not None
+
+
 def test_half_a_batch_may_tell_that_the_stream_returned():
     g = governor()
     g.plan(view(1.0))

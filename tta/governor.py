@@ -47,6 +47,7 @@ Mode = Literal["auto", "shadow", "always", "frozen", "off"]
 MODES = ("auto", "shadow", "always", "frozen", "off")
 Action = Literal["hold", "restart", "adapt"]
 JUMP = 3.0  # batch-noise widths that a view may differ from the stream's recent ones
+LEAP = 8.0  # widths that the newest frames alone may differ from them, which may be of one class
 MEMORY = 0.2  # share of the newest view in the stream's signature
 COMMIT = -1.0  # log odds of harm below which a proposal is put in force: 27 %
 RESET = 0.0  # log odds above which it is dropped, and the state in force gives way: 50 %
@@ -106,6 +107,7 @@ class Governor:
         self._manifest, self._source, self._batch = manifest, calibration, batch
         self._signature: dict[str, Array] = {}
         self._spread = math.nan
+        self._stride = math.nan  # usual distance of the newest frames
         self._standing = math.nan  # log odds of harm of the state in force
         self._checks = make_checks(manifest, calibration)
 
@@ -114,6 +116,16 @@ class Governor:
         if mode not in MODES:
             raise TtaError(f"the governor's mode is one of {', '.join(MODES)}, but is {mode!r}")
         self.mode = mode
+
+    @property
+    def signature(self) -> Mapping[str, Array]:
+        """Layer statistics of the stream's recent frozen views; empty while it is as the source."""
+        return self._signature
+
+    def width(self, n: int) -> float:
+        """How far views of n frames may be from the world that they are of; nan without a threshold."""
+        noise = threshold(self._manifest, "statistics_kl", n)
+        return math.nan if noise is None else LEAP * noise
 
     @property
     def guards(self) -> bool:
@@ -153,11 +165,37 @@ class Governor:
         self._learn(view.moments)
         return Plan("adapt", "the stream is away from the source", figures)
 
+    def leaps(self, view: Step, n: int) -> bool:
+        """Whether the newest frames, whose frozen view this is, are of another world than those before.
+
+        For buffers that keep old frames: these would hide a jump for long. Frames of one class are away from
+        those of all classes too, so the distance must be larger than classes make it. Measured on the
+        demo's model: 16 frames of one class differ by 1 to 6 widths (5 to 99 %) from the mixture, half of all
+        changes of the corruption by more than 10.
+        """
+        noise = self.width(n) / LEAP
+        if not self.guards or math.isnan(noise) or not self._signature:
+            return False
+        moved = _mean(distance(view.moments, self._signature))
+        usual = noise if math.isnan(self._stride) else self._stride
+        limit = max(LEAP * noise, JUMP * usual)
+        self._stride = 0.8 * usual + 0.2 * min(moved, 2 * limit)  # one far leap hides no later one
+        if not moved > limit:
+            return False
+        self._signature, self._spread = {}, math.nan
+        return True
+
     def returned(self, view: Step, n: int) -> Plan | None:
-        """A plan to hold where a view of n frames is as the source, else None."""
+        """A plan to hold where a view of n frames is as the source, else None.
+
+        Few frames are noisy, and a mild shift is within their noise: they must be nearer to the source than
+        to what the stream was lately as well.
+        """
         source = _mean(distance(view.moments, self._source))
         noise = threshold(self._manifest, "statistics_kl", n)
         if noise is None or not source <= noise:
+            return None
+        if self._signature and source >= _mean(distance(view.moments, self._signature)):
             return None
         self._signature, self._spread = {}, math.nan
         figures = {"from_source": source, "threshold": noise}

@@ -11,6 +11,7 @@ import numpy as np
 from tta import sensor_audit
 from tta.bundle import Bundle
 from tta.canary_data import shipped
+from tta.choice import choose
 from tta.errors import TtaError
 from tta.manifest import Manifest, fewest_frames
 from tta.moments import layer_moments, symmetric_kl
@@ -46,6 +47,7 @@ def describe(bundle: Bundle) -> str:
         )
     lines.append("")
     lines.append(f"batch       {_batch(m)}")
+    lines.append(f"auto        {choose(m).reason}")
     if m.zero_gradient:
         lines.append(f"no gradient under batch statistics: {', '.join(m.zero_gradient)}")
     if m.defaults:

@@ -138,6 +138,9 @@ class Buffer(Protocol):
     def look(self) -> Array | None:
         """Inputs ``(n, ...)`` by which to see early that the source is back; None where it is not time."""
 
+    def moved(self) -> Buffer:
+        """Without the frames from before the last round's, where these show that the stream has jumped."""
+
     def renewed(self) -> Buffer:
         """The buffer without frames that a round had: the source is back, and they are of another world."""
 

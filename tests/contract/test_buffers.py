@@ -173,6 +173,43 @@ def test_renewed_keeps_only_what_no_round_had(name):
     assert len(later.renewed()) <= 3
 
 
+def test_moved_keeps_nothing_from_before_the_last_round(name):
+    buffer, old = own(name), set()
+    for k, item in enumerate(offers(500)):
+        old.add(float(item[1][0]))
+        buffer, _ = buffer.add(*item)
+        if buffer.due:
+            _, buffer = buffer.take()
+            if k > 200:
+                break
+    for item in ((f, x + 1000, p) for f, x, p in offers(200, seed=1)):
+        buffer, _ = buffer.add(*item)
+        if buffer.due:
+            _, buffer = buffer.take()
+            break
+    moved, late = buffer.moved(), [(f, x + 2000, p) for f, x, p in offers(300, seed=2)]
+    for item in late:
+        moved, _ = moved.add(*item)
+        if moved.due:
+            break
+    assert moved.due or name == "reliable"  # which waits where few classes are answered
+    if moved.due:
+        kept = {float(x[0]) for x in moved.take()[0].inputs}
+        assert not kept & old
+
+
+def test_after_a_jump_frames_of_one_class_are_enough_for_a_round():
+    buffer, _ = fed(own("reservoir?capacity=32&period=20&least=20"), list(offers(200)))
+    one = answer(1, 0.9)
+    for k in range(20):
+        buffer, _ = buffer.add(Frame(np.zeros(2), k / 30, k), np.float32([k, 0]), one)
+    buffer = buffer.take()[1].moved()
+    assert 0 < len(buffer) <= 8 + 1  # of one class no more than its share were kept
+    for k in range(20, 40):
+        buffer, _ = buffer.add(Frame(np.zeros(2), k / 30, k), np.float32([k, 0]), one)
+    assert buffer.due and len(buffer) == 20
+
+
 def test_a_round_that_is_late_by_ever_so_much_is_still_finite(name):
     buffer, late = own(name), list(offers(12))
     for item in late:
@@ -211,3 +248,15 @@ def test_unknown_ones_name_the_nearest():
         NotFoundError, match="buffer 'window' has no option 'capacity'; it has: size"
     ):
         own("window?capacity=3")
+
+
+@pytest.mark.parametrize(("expiry", "oldest"), [(0, 0), (40, 60)])
+def test_a_reservoir_may_let_frames_expire(expiry, oldest):
+    """Ten frames of class 0, then ninety of class 1: the first stay, unless they expire."""
+    buffer = own(f"reservoir?capacity=16&expiry={expiry}")
+    for k in range(100):
+        buffer, _ = buffer.add(
+            Frame(np.zeros(2), k / 30, k), np.float32([k, 0]), answer(int(k >= 10), 0.9)
+        )
+    kept = [float(x[0]) for x in buffer.take()[0].inputs]
+    assert (min(kept) < 10) == (expiry == 0) and min(kept) >= oldest

@@ -98,7 +98,6 @@ def test_what_cannot_run_refuses_all_or_is_left_out(tmp_path, monkeypatch, capsy
         if frames < 2 and getattr(method, "couples", True):
             raise TtaError("take --batch 2 or more")
 
-    monkeypatch.setattr("tta.evaluation.unfit.check_coupling", coupled)
     monkeypatch.setattr("tta.evaluation.cell.check_coupling", coupled)
     words = ["--adapter", "none,tent,bn_stats", "--batch", "1,30", "--corruptions", "fog"]
     words += ["--protocol", "clean,few_classes:11"]

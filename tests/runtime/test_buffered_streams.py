@@ -151,3 +151,36 @@ def test_on_a_stream_sorted_by_class_the_reservoir_does_less_harm_to_tent(model)
 
     batch, reservoir = (error("tent", buffer=name) for name in ("batch", "reservoir"))
     assert batch - reservoir > 9.5, (batch, reservoir)
+
+
+def test_a_reservoir_outlives_a_jump_of_its_stream(model, clean):
+    """The state in force is judged on the newest frames, and the frozen view beside it is of these."""
+    kept = "reservoir?capacity=64&period=40&least=16"
+    stream, judged = Stream(model, "bn_stats", buffer=kept), []
+    plain = stream.guard.judge
+
+    def spied(evidence):
+        judged.append((len(evidence.frozen_log_p), len(evidence.adapted_log_p)))
+        return plain(evidence)
+
+    stream.guard.judge = spied
+    fed(stream, np.concatenate([corrupt(clean[:200], "fog", 5), 255 - clean[200:400]]))
+    assert stream.counts.commits >= 1 and len(judged) > 3
+    assert all(before == after for before, after in judged)
+
+
+def test_a_state_is_recalled_where_its_world_is_back(model, clean):
+    """Fog, contrast, fog: the state that served the first fog serves the second from its first rounds on."""
+    fog, contrast = corrupt(clean, "fog", 5), corrupt(clean, "contrast", 5)
+    stream, said = Stream(model), []
+    for frame in frames(np.concatenate([fog[:250], contrast[:150], fog[250:330]])):
+        said += [r.report.decision for r in advance(stream, frame) if r.report.decision]
+    (first,) = [d for d in said if "as it was before" in d.reason]
+    assert said.index(first) in range(24, 29) and first.action == "commit"
+
+
+def test_layer_statistics_are_watched_through_a_reservoir(model, drifted):
+    """The monitor sees the newest frames as they came, not what the reservoir keeps of them."""
+    stream = fed(Stream(model, metrics=["statistics_kl"]), drifted[:200])
+    report = stream.monitor.report()
+    assert report.scores["statistics_kl"] > 0.05 and report.level == "drift"

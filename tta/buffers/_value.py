@@ -44,6 +44,14 @@ class Value:
         vars(new).update(changes)
         return new
 
+    def renewed(self: V) -> V:
+        """The frames that no round had yet."""
+        raise NotImplementedError
+
+    def moved(self: V) -> V:
+        """What is left where the stream has jumped: by default nothing that a round had."""
+        return self.renewed()
+
 
 def selection(kept: Sequence[Kept], weight: Array | None = None) -> Selection:
     """A round on these frames."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -31,8 +33,8 @@ class Reservoir(Value):
     Gong et al., "NOTE", NeurIPS 2022, balance likewise, replace at random and do not weigh: ``weigh=false``
     for that part. Departures: no round before ``least`` frames are kept, since batch statistics of a few
     frames of one class do harm; E is doubled, so that a frame that has just come weighs 1; and where the
-    source turns out to be back, frames of earlier rounds are forgotten. Nothing is left to chance: the same
-    stream gives the same rounds.
+    source turns out to be back, or the stream to have jumped, frames of earlier rounds go. Nothing is left
+    to chance: the same stream gives the same rounds.
 
     Memory: N model inputs, and the newest 8. After a change of the world the rounds hold frames from before
     it for about 2·N frames, and for longer of classes that do not come again.
@@ -44,6 +46,8 @@ class Reservoir(Value):
         timeliness: λ_t.
         uncertainty: λ_u.
         weigh: whether old frames weigh less.
+        expiry: frames after which a kept one goes, whatever its class; 0 for never. On a stream that moves
+            slowly, frames of classes that are no longer answered would stay for ever.
     """
 
     partition = False
@@ -57,6 +61,7 @@ class Reservoir(Value):
         timeliness: float = 1.0,
         uncertainty: float = 1.0,
         weigh: bool = True,
+        expiry: int = 0,
     ) -> None:
         self.size = whole("capacity", capacity)
         self.period = whole("period", period, 0) or capacity
@@ -66,9 +71,12 @@ class Reservoir(Value):
         if timeliness < 0 or uncertainty < 0:
             raise TtaError("timeliness and uncertainty of a reservoir are weights from 0 on")
         self.timeliness, self.uncertainty, self.weigh = timeliness, uncertainty, weigh
+        self.expiry = whole("expiry", expiry, 0)
         self._kept: tuple[Kept, ...] = ()
         self._newest: tuple[Array, ...] = ()
         self._count, self._since = 0, 0
+        self._round = self._before = 0  # counts at the last two rounds
+        self._free = 0  # frames that may come whatever their class
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -90,7 +98,16 @@ class Reservoir(Value):
         new = Kept(x, self._count, prediction.label, share)
         newest = (*self._newest[-(LOOK - 1) :], x)
         counts = dict(_newest=newest, _count=self._count + 1, _since=self._since + 1)
-        return self.after(_kept=self._with(new, classes), **counts), 0
+        old = self._kept
+        if self.expiry:
+            kept = tuple(k for k in old if self._count - k.at < self.expiry)
+            return self.after(_kept=kept)._added(new, classes, counts), 0
+        return self._added(new, classes, counts), 0
+
+    def _added(self, new: Kept, classes: int, counts: Mapping[str, Any]) -> Reservoir:
+        if self._free:
+            return self.after(_kept=(*self._kept, new), _free=self._free - 1, **counts)
+        return self.after(_kept=self._with(new, classes), **counts)
 
     def _with(self, new: Kept, classes: int) -> tuple[Kept, ...]:
         count: dict[int, int] = {}
@@ -117,7 +134,17 @@ class Reservoir(Value):
         age = (self._count - np.array([k.at for k in self._kept])) / self.size
         weight = np.float32(2 * np.exp(-age) / (1 + np.exp(-age))) if self.weigh else None
         seen = tuple(Kept(k.x, k.at, k.label, k.uncertainty, True) for k in self._kept)
-        return selection(self._kept, weight), self.after(_kept=seen, _since=0)
+        after = self.after(_kept=seen, _since=0, _round=self._count, _before=self._round)
+        return selection(self._kept, weight), after
+
+    def moved(self) -> Reservoir:
+        """The frames that came since the round before the last one, and room for any until a round is due.
+
+        After a jump answers may be of few classes, and none to balance by: as many frames as a round needs
+        come whatever their class.
+        """
+        kept = tuple(k for k in self._kept if k.at >= self._before)
+        return self.after(_kept=kept, _free=max(0, self.least - len(kept)))
 
     def renewed(self) -> Reservoir:
         """The frames that no round had yet."""
@@ -125,4 +152,4 @@ class Reservoir(Value):
 
     def empty(self) -> Reservoir:
         """As at the beginning."""
-        return self.after(_kept=(), _newest=(), _count=0, _since=0)
+        return self.after(_kept=(), _newest=(), _count=0, _since=0, _round=0, _before=0, _free=0)

@@ -44,6 +44,12 @@ def arguments(p: argparse.ArgumentParser) -> None:
         help="adapt on every batch, where the governor lets it, or never (default always)",
     )
     p.add_argument(
+        "--buffer",
+        default="auto",
+        metavar="NAME",
+        help="with --serve stream, the frames that a step is on, as tta run (default auto)",
+    )
+    p.add_argument(
         "--skip-unfit", action="store_true", help="leave out and list what cannot run here"
     )
     p.add_argument(
@@ -75,6 +81,7 @@ def command(given: argparse.Namespace) -> None:
         post=given.post,
         serve=given.serve,
         governor=given.governor,
+        buffer=given.buffer,
         skip_unfit=given.skip_unfit,
         keep_probabilities=given.keep_probabilities,
         out=given.out,

@@ -19,14 +19,19 @@ def arguments(p: argparse.ArgumentParser) -> None:
     """What the command may be told."""
     p.add_argument("bundle")
     p.add_argument("source", nargs="+", help="dir://…, npz://…, file://…, serial://…, 0 (camera)")
-    p.add_argument("--adapter", default="nhl", help="name?option=value (default nhl)")
+    p.add_argument(
+        "--adapter",
+        default="auto",
+        help="name?option=value, or auto: what suits the bundle (default auto)",
+    )
     p.add_argument("--sink", action="append", help="stdout, jsonl:FILE, null; may be repeated")
     p.add_argument("--batch", type=whole(1), default=16, help="frames a step (default 16)")
     p.add_argument(
         "--buffer",
-        default="batch",
+        default="auto",
         metavar="NAME",
-        help="frames that a step is on: batch (default), window?size=16, reservoir?capacity=64, reliable",
+        help="frames that a step is on: batch, window?size=16, reservoir?capacity=64, reliable; or auto: "
+        "batch for a method that is named, else what suits the task (default auto)",
     )
     p.add_argument("--serve", choices=("stream", "batch"), default="stream")
     p.add_argument("--governor", choices=MODES, default="auto")
@@ -57,6 +62,11 @@ def arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("--limit", type=whole(1), help="frames a source at most")
     p.add_argument("--state", help="adapted state to start from")
     p.add_argument("--save-state", help="file for the state at the end")
+    p.add_argument(
+        "--canaries",
+        metavar="DIR",
+        help="labelled frames that no state may unlearn, a folder a stream, beside the bundle's",
+    )
     p.add_argument("--log", metavar="PATH", help="audit log of decisions, read by tta log")
     p.add_argument(
         "--log-mib", type=whole(1), default=64, metavar="N", help="its size at most (default 64)"
@@ -109,7 +119,10 @@ def command(given: argparse.Namespace) -> None:
         every=given.every,
         commit_s=given.commit_s,
         alarms=alarms,
+        canaries=given.canaries,
     )
+    if streams[0].chosen:
+        print(f"auto took {streams[0].chosen}", file=sys.stderr)
     for stream in streams:
         counts = stream.counts
         name = f"{stream.name}: " if stream.name else ""

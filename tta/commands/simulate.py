@@ -14,7 +14,12 @@ def arguments(p: argparse.ArgumentParser) -> None:
     """What the command may be told."""
     p.add_argument("bundle")
     p.add_argument("source", help="sim://cifar10?corruption=fog&schedule=gradual, or any source")
-    p.add_argument("--adapter", default="nhl", help="name?option=value (default nhl)")
+    p.add_argument(
+        "--adapter",
+        default="auto",
+        help="name?option=value, or auto, as tta run (default auto)",
+    )
+    p.add_argument("--buffer", default="auto", metavar="NAME", help="as tta run")
     p.add_argument(
         "--out", metavar="DIR", help="folder for timeline.png, .html, JSON lines, summary"
     )
@@ -35,6 +40,7 @@ def command(given: argparse.Namespace) -> None:
         given.adapter,
         given.out,
         batch=given.batch,
+        buffer=given.buffer,
         governor=given.governor,
         threads=given.threads,
         window=given.window,

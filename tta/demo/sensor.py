@@ -94,7 +94,8 @@ def demo(
         Serial(board.port, codec="cobs", correct="device", horizon=HORIZON) as source,
     ):
         model = Model(Bundle(folder))
-        run = _Run(Stream(model, adapter, "corrected"), Stream(model, "none", "frozen"), labels)
+        corrected = Stream(model, adapter, "corrected", buffer="batch")
+        run = _Run(corrected, Stream(model, "none", "frozen"), labels)
         source.attach(run.corrected)
         for frame in source:
             if frame.meta["first"] + frame.data.shape[1] > len(labels):

@@ -51,7 +51,7 @@ class Tally:
 
 
 def demo(
-    adapter: str = "nhl",
+    adapter: str = "auto",
     seed: int = 0,
     frames: int = 2000,
     batch: int = 16,
@@ -62,7 +62,7 @@ def demo(
     """Run the demo, print its table and return its figures.
 
     Args:
-        adapter: method that adapts.
+        adapter: method that adapts, or ``auto``, as ``tta run``.
         seed: of the stream.
         frames: frames a segment.
         batch: frames an adaptation step.
@@ -83,13 +83,14 @@ def demo(
         tallies = [Tally(s.name) for s in source.segments]
         terminal.say(
             f"{bundle.manifest.name} on {source.frames} Fashion-MNIST test images a segment, "
-            f"adapter {adapter}, no labels used, no torch; live errors are of the last {WINDOW} frames"
+            f"adapter {stream.adapter}, no labels used, no torch; live errors are of the last {WINDOW} frames"
         )
         _stream(stream, source, tallies, terminal, watch)
     seconds = time.perf_counter() - start
     report: dict[str, Any] = {
         "segments": [t.row() for t in tallies],
-        "adapter": adapter,
+        "adapter": str(stream.adapter),
+        "buffer": str(stream.buffer),
         "batch": batch,
         "seed": seed,
         "serve": "stream",

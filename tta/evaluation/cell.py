@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from tta.bundle import Bundle
+from tta.choice import AUTO, Choice, choose
 from tta.corruptions import check_severity, find, standard
 from tta.errors import TtaError
 from tta.evaluation.machine import machine
@@ -21,7 +23,9 @@ from tta.evaluation.protocols import EvaluationProtocol, Setting, Visit, build
 from tta.evaluation.reliability import calibration_error
 from tta.evaluation.serving import ROUNDS, Direct, Serve, Streamed, answers
 from tta.governor import MODES, Mode
+from tta.manifest import Manifest
 from tta.records import Array
+from tta.runtime.buffer import make_buffer
 from tta.runtime.method import check_coupling, check_needs, make_adapter
 from tta.runtime.session import AdaptSession
 
@@ -59,6 +63,7 @@ def evaluate(
     post: bool = False,
     serve: Serve = "batch",
     governor: Mode = "always",
+    buffer: str = AUTO,
     brief: bool = False,
     session: AdaptSession | None = None,
 ) -> Outcome:
@@ -76,6 +81,7 @@ def evaluate(
         serve: ``batch`` waits for a batch and answers it with the step's outputs; ``stream`` answers each
             frame at once.
         governor: ``always`` adapts on every batch; ``auto`` decides; ``off`` never adapts.
+        buffer: which frames a step is on where each frame is answered at once, or ``auto``.
         brief: protocols that show the data many times over take a part of it each time.
         session: step graphs of the bundle, where a caller keeps them.
 
@@ -84,10 +90,11 @@ def evaluate(
             the data; nothing has run then.
     """
     bundle = material.bundle
-    method, text = make_adapter(adapter), protocol if isinstance(protocol, str) else repr(protocol)
-    check_needs(method, bundle)
-    check_coupling(method, bundle, batch)
-    check_serve(serve, governor, post)
+    text = protocol if isinstance(protocol, str) else repr(protocol)
+    check_serve(serve, governor, post, buffer)
+    taken = taken_for(bundle.manifest, adapter, buffer, batch, serve)
+    method = make_adapter(taken.adapter)
+    check_fit(method, bundle, taken, batch)
     made = build(protocol) if isinstance(protocol, str) else protocol
     chosen = corruption_names(corruptions)
     for name in chosen:
@@ -96,9 +103,9 @@ def evaluate(
     visits = list(made.visits(setting))
     if serve == "batch" and governor == "always":
         run = (session or material.model.adapting).run
-        server: Direct | Streamed = Direct(material, adapter, run, post)
+        server: Direct | Streamed = Direct(material, taken.adapter, run, post)
     else:
-        server = Streamed(material, adapter, batch, serve, governor)
+        server = Streamed(material, taken.adapter, batch, serve, governor, taken.buffer)
     common = {
         "bundle": bundle.hash,
         "model": bundle.manifest.name,
@@ -109,6 +116,7 @@ def evaluate(
         "resets": made.resets,
         "serve": f"batch-{getattr(method, 'predict_with', 'pre')}" if serve == "batch" else serve,
         "governor": governor,
+        "buffer": taken.buffer,
         "batch": batch,
         "seed": seed,
         "brief": brief,
@@ -184,12 +192,35 @@ def _figures(images: Mapping[str, Array], post: bool) -> dict[str, float | None]
     }
 
 
-def check_serve(serve: str, governor: str, post: bool) -> None:
+def taken_for(
+    manifest: Manifest, adapter: str, buffer: str, batch: int, serve: str = "stream"
+) -> Choice:
+    """Method and buffer of a cell, with what ``auto`` stands for put in its place."""
+    return choose(manifest, adapter, buffer, batch=batch, apart=serve == "batch")
+
+
+def check_fit(method: Any, bundle: Bundle, taken: Choice, batch: int) -> None:
+    """Refuse a method that the bundle or the rounds of a buffer do not suit.
+
+    Raises:
+        TtaError: graphs are missing, or too few frames come to a step.
+    """
+    check_needs(method, bundle)
+    check_coupling(method, bundle, make_buffer(taken.buffer, batch, bundle.manifest).least)
+
+
+def check_serve(serve: str, governor: str, post: bool, buffer: str = AUTO) -> None:
     """Refuse a way to serve that there is none of.
 
     Raises:
-        TtaError: an unknown mode, or answers after the update where no method is fed directly.
+        TtaError: an unknown mode, answers after the update where no method is fed directly, or a buffer that
+            would choose none of the frames.
     """
+    if serve == "batch" and buffer not in (AUTO, "batch"):
+        raise TtaError(
+            f"--buffer {buffer} chooses frames of a stream, but --serve batch learns from the batch that it "
+            "answers: add --serve stream, or leave --buffer out"
+        )
     if serve not in ("batch", "stream"):
         raise TtaError(f"serve is batch or stream, but is {serve!r}")
     if governor not in MODES:
@@ -210,4 +241,6 @@ def corruption_names(given: str | Sequence[str]) -> tuple[str, ...]:
     return names
 
 
-__all__ = ["Material", "Outcome", "answers", "check_serve", "corruption_names", "evaluate"]
+__all__ = [
+    "Material", "Outcome", "answers", "check_fit", "check_serve", "corruption_names", "evaluate", "taken_for",
+]  # fmt: skip

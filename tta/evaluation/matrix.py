@@ -39,6 +39,7 @@ def matrix(
     post: bool = False,
     serve: Serve = "batch",
     governor: Mode = "always",
+    buffer: str = "auto",
     skip_unfit: bool = False,
     keep_probabilities: bool = False,
     out: str = "evaluation",
@@ -78,6 +79,7 @@ def matrix(
         governor,
         tier == "smoke",
         keep_probabilities,
+        buffer=buffer,
     )
     folder = Path(out).expanduser()
     if skip_unfit:

@@ -126,19 +126,33 @@ class Streamed:
         batch: frames a step.
         serve: ``stream`` or ``batch``.
         governor: ``auto``, ``always`` or ``off``.
+        buffer: which frames a step is on.
     """
 
     def __init__(
-        self, material: Material, adapter: str, batch: int, serve: Serve, governor: Mode
+        self,
+        material: Material,
+        adapter: str,
+        batch: int,
+        serve: Serve,
+        governor: Mode,
+        buffer: str = "batch",
     ) -> None:
         self._material, self._adapter, self._batch = material, adapter, batch
-        self._serve, self._governor = serve, governor
+        self._serve, self._governor, self._buffer = serve, governor, buffer
         self._seq, self._earlier = 0, Counter[str]()
         self._stream = self._made()
 
     def _made(self) -> Stream:
         model = self._material.model
-        return Stream(model, self._adapter, batch=self._batch, governor=self._governor, metrics=[])
+        return Stream(
+            model,
+            self._adapter,
+            batch=self._batch,
+            governor=self._governor,
+            metrics=[],
+            buffer=self._buffer,
+        )
 
     @property
     def rounds(self) -> Counter[str]:

@@ -195,9 +195,10 @@ class _Seen:
 def side_by_side(
     bundle: Bundle,
     source: Any,
-    adapter: str = "nhl",
+    adapter: str = "auto",
     *,
     batch: int = 16,
+    buffer: str = "auto",
     governor: Mode = "auto",
     threads: int = 1,
     limit: int | None = None,
@@ -209,8 +210,9 @@ def side_by_side(
     Args:
         bundle: of a classifier.
         source: a source; labels and shifts are in its frames' meta, where it knows them.
-        adapter: ``name?option=value``.
+        adapter: ``name?option=value``, or ``auto``.
         batch: frames an adaptation step.
+        buffer: which frames a step is on: ``name?option=value``, or ``auto``.
         governor: ``auto``, ``always`` or ``off``.
         threads: inference threads.
         limit: frames at most.
@@ -221,8 +223,9 @@ def side_by_side(
         TtaError: the bundle is no classifier's.
         SourceError: the source gives no frame that can be used.
     """
-    stream = Stream(Model(bundle, threads), adapter, "simulate", batch, governor)
-    recorder = Recorder(stream, {"adapter": adapter, **(about or {})})
+    stream = Stream(Model(bundle, threads), adapter, "simulate", batch, governor, buffer=buffer)
+    taken = {"adapter": str(stream.adapter), "buffer": str(stream.buffer)}
+    recorder = Recorder(stream, {**taken, **(about or {})})
     asker = _Asker(stream, recorder, source)
     with source as opened:
         for chunk in _chunks(islice(opened, limit)):

@@ -27,10 +27,11 @@ FILES = ("timeline.png", "timeline.html", "frames.jsonl", "summary.json")
 def simulate(
     bundle: str,
     source: str,
-    adapter: str = "nhl",
+    adapter: str = "auto",
     out: str | None = None,
     *,
     batch: int = 16,
+    buffer: str = "auto",
     governor: Mode = "auto",
     threads: int = 1,
     window: int | None = None,
@@ -42,9 +43,10 @@ def simulate(
     Args:
         bundle: path of a classifier's bundle.
         source: URI, ``sim://...`` by custom; labels are used for figures only.
-        adapter: ``name?option=value``.
+        adapter: ``name?option=value``, or ``auto``.
         out: folder for the files; it is made where it is absent.
         batch: frames an adaptation step.
+        buffer: which frames a step is on: ``name?option=value``, or ``auto``.
         governor: ``auto``, ``always`` or ``off``.
         threads: inference threads.
         window: frames behind each point of the loss curve.
@@ -69,6 +71,7 @@ def simulate(
             opened,
             adapter,
             batch=batch,
+            buffer=buffer,
             governor=governor,
             threads=threads,
             limit=limit,

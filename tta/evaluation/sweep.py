@@ -56,6 +56,7 @@ class Sweep:
         governor: ``always``, ``auto`` or ``off``.
         brief: protocols that show the data many times over take a part of it each time.
         probabilities: keep the source model's probabilities even where they are many.
+        buffer: which frames a step is on where a stream is served, or ``auto``.
         left_out: combinations of protocol, adapter and batch that are not run.
     """
 
@@ -73,6 +74,7 @@ class Sweep:
     governor: Mode = "always"
     brief: bool = True
     probabilities: bool = False
+    buffer: str = "auto"
     left_out: frozenset[tuple[str, str, int]] = frozenset()
 
     def cells(self) -> list[Cell]:
@@ -114,7 +116,7 @@ def check(sweep: Sweep, out: Path) -> Material:
         TtaError: a method that does not fit the bundle or a batch, an unknown name, data without
             labels, or a folder with other results.
     """
-    check_serve(sweep.serve, sweep.governor, sweep.post)
+    check_serve(sweep.serve, sweep.governor, sweep.post, sweep.buffer)
     chosen = corruption_names(sweep.corruptions)
     for name in chosen:
         check_severity(name, sweep.severity)
@@ -125,7 +127,7 @@ def check(sweep: Sweep, out: Path) -> Material:
         raise TtaError(refusal)
     for name in ("none", *chosen):  # of the right kind, and an input of this model
         material.inputs(np.arange(1), name, 0 if name == "none" else sweep.severity)
-    names = ("corruptions", "severity", "limit", "post", "serve", "governor", "brief")
+    names = ("corruptions", "severity", "limit", "post", "serve", "governor", "buffer", "brief")
     about = {
         "bundle": material.bundle.hash,
         "data": material.hash,
@@ -245,6 +247,7 @@ def _made(sweep: Sweep, cell: Cell, out: Path, material: Material) -> Cell:
         post=sweep.post,
         serve=sweep.serve,
         governor=sweep.governor,
+        buffer=sweep.buffer,
         brief=sweep.brief,
     )
     _save(out, cell, outcome)

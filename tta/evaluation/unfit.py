@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tta.errors import NotFoundError, TtaError
-from tta.evaluation.cell import Material, corruption_names
+from tta.evaluation.cell import Material, check_fit, corruption_names, taken_for
 from tta.evaluation.protocols import Setting, build
-from tta.runtime.method import check_coupling, check_needs, make_adapter, source_state
+from tta.runtime.method import check_needs, make_adapter, source_state
 
 if TYPE_CHECKING:
     from tta.evaluation.sweep import Sweep
@@ -47,7 +47,8 @@ def unfit(sweep: Sweep, material: Material) -> Iterator[Unfit]:
     """
     bundle = material.bundle
     for adapter in sweep.adapters:
-        method: Any = make_adapter(adapter)
+        alone = taken_for(bundle.manifest, adapter, sweep.buffer, sweep.batches[0], sweep.serve)
+        method: Any = make_adapter(alone.adapter)
         try:
             check_needs(method, bundle)
             source_state(method, bundle)
@@ -58,7 +59,8 @@ def unfit(sweep: Sweep, material: Material) -> Iterator[Unfit]:
             continue
         for batch in sweep.batches:
             try:
-                check_coupling(method, bundle, batch)
+                taken = taken_for(bundle.manifest, adapter, sweep.buffer, batch, sweep.serve)
+                check_fit(method, bundle, taken, batch)
             except TtaError as error:
                 yield Unfit(adapter, batch, "", str(error))
     chosen, count = corruption_names(sweep.corruptions), len(material.labels)
