@@ -164,7 +164,7 @@ def _measured(
     for value in op.initializers.values():
         assert value.const_value is not None
         tensor = ir.to_proto(value.const_value)
-        tensor.name = value.name
+        tensor.name = str(value.name)
         proto.graph.initializer.append(tensor)
     proto.graph.output.extend(ir.to_proto(value) for value in wanted.values())
     session = ort.InferenceSession(
@@ -172,10 +172,10 @@ def _measured(
     )
     found: list[tuple[Array, Array]] = []
     for start in range(0, len(samples), CHUNK):
-        x = np.asarray(samples[start : start + CHUNK], np.float32)
-        flat = session.run(list(wanted), {str(model.graph.inputs[0].name): x})
+        chunk = np.asarray(samples[start : start + CHUNK], np.float32)
+        flat = session.run(list(wanted), {str(model.graph.inputs[0].name): chunk})
         new = list(zip(flat[::2], flat[1::2]))
-        share = len(x) / (start + len(x))
+        share = len(chunk) / (start + len(chunk))
         found = [blend(old, each, share) for old, each in zip(found or new, new)]
     return found
 
