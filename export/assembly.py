@@ -155,7 +155,7 @@ def to_bundle(
         example = np.asarray(example, np.float32)
     else:
         model = copy.deepcopy(model).eval()  # the caller's own stays in the mode that it is in
-        traced = trace(model, torch.as_tensor(example), input_name)
+        traced = trace(model, example, input_name)
     try:
         clean = canonical(traced)
     except (
@@ -167,7 +167,8 @@ def to_bundle(
         raise ExportError(
             f"the model's graph is not valid ONNX, so it cannot adapt: {first}"
         ) from error
-    data = np.asarray(example) if samples is None else np.asarray(samples, np.float32)
+    shown = example.detach() if isinstance(example, torch.Tensor) else example
+    data = np.asarray(shown) if samples is None else np.asarray(samples, np.float32)
     if isinstance(model, OnnxFile) and inserts(clean, norms):
         if samples is None:
             raise ExportError(
