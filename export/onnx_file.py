@@ -70,12 +70,15 @@ class OnnxFile:
         return [np.concatenate(each)[: len(x)] for each in zip(*parts)]
 
 
-def read(path: str | Path, sample: Sequence[int] | None = None) -> OnnxFile:
+def read(
+    path: str | Path, sample: Sequence[int] | None = None, open_size: int | None = None
+) -> OnnxFile:
     """Read a model file.
 
     Args:
         path: the ``.onnx`` file, external data beside it.
         sample: shape of one sample, for inputs whose size the file leaves open.
+        open_size: length of open axes where there is no sample; None refuses them.
 
     Raises:
         ExportError: the file or its data cannot be read, or the model has control flow, several inputs,
@@ -88,7 +91,7 @@ def read(path: str | Path, sample: Sequence[int] | None = None) -> OnnxFile:
     passes.InlinePass()(model)
     passes.RemoveInitializersFromInputsPass()(model)
     _name_nodes(model.graph)
-    batch = _free_batch(model.graph, sample)
+    batch = _free_batch(model.graph, sample, open_size)
     optimizer.fold_constants(model, onnx_shape_inference=False)  # an If on a constant goes here
     _no_control_flow(model.graph)
     model = _inferred(model, batch)
@@ -159,7 +162,7 @@ def _name_nodes(graph: ir.Graph) -> None:
         taken.add(name)
 
 
-def _free_batch(graph: ir.Graph, sample: Sequence[int] | None) -> int | None:
+def _free_batch(graph: ir.Graph, sample: Sequence[int] | None, open_size: int | None) -> int | None:
     """Make the first axis symbolic, and the others fixed; returns the batch size there was."""
     inputs = list(graph.inputs)
     if len(inputs) != 1:
@@ -181,9 +184,10 @@ def _free_batch(graph: ir.Graph, sample: Sequence[int] | None) -> int | None:
         raise ExportError(
             f"input {x.name} has no known rank of (N, ...): set its shape with onnx.tools.update_model_dims"
         )
-    first, *rest = [d if isinstance(d, int) else None for d in x.shape]
+    first, *rest = [d if isinstance(d, int) and d > 0 else None for d in x.shape]
     if sample is not None and len(sample) == len(rest):  # the channels stay as they are
         rest = [rest[0] or sample[0], *sample[1:]] if len(rest) > 1 else [rest[0] or sample[0]]
+    rest = [d or open_size for d in rest]
     if None in rest:
         shape = ", ".join("?" if d is None else str(d) for d in rest)
         raise ExportError(

@@ -199,3 +199,36 @@ def test_what_is_no_model_is_refused(tmp_path):
     (tmp_path / "text.onnx").write_text("no model at all, only words")
     refuse("is no ONNX model", tmp_path / "text.onnx")
     refuse("opset 5", conv_net(tmp_path / "m.onnx", opset=5))
+
+
+@pytest.mark.parametrize("folded", [False, True])
+def test_inspect_says_before_export_what_can_adapt(tmp_path, capsys, folded):
+    path = conv_net(tmp_path / "m.onnx", folded=folded, softmax=True, batch=1)
+    assert main(["inspect", str(path)]) == 0
+    said = capsys.readouterr().out
+    assert "2 batch_norm, 1 hebbian" in said and "entropy step" in said and "softmax" in said
+    assert ("2 convolutions get norms" in said) == folded
+
+
+def test_inspect_names_what_blocks_the_way(tmp_path, capsys):
+    path = conv_net(tmp_path / "m.onnx", between="Hardmax", opset=13)
+    assert main(["inspect", str(path)]) == 0
+    assert "strange" in capsys.readouterr().out.partition("blocked")[2]
+
+
+def test_a_batch_size_in_a_constant_is_named(tmp_path):
+    def change(model):
+        nodes = list(model.graph.node)
+        at = next(k for k, n in enumerate(nodes) if n.name == "matmul")
+        nodes[at].input[0] = "joined"
+        zeros = helper.make_tensor("token", TensorProto.FLOAT, [1, 6], [0.1] * 6)
+        model.graph.initializer.append(zeros)
+        joins = [
+            helper.make_node("Concat", ["flat", "token"], ["both"], "join", axis=0),
+            helper.make_node("Split", ["both"], ["joined", "rest"], "part", axis=0),
+        ]
+        del model.graph.node[:]
+        model.graph.node.extend([*nodes[:at], *joins, *nodes[at:]])
+
+    path = changed(conv_net(tmp_path / "m.onnx", batch=1), change)
+    refuse("batches of 1 only.*dynamic first axis", path)
