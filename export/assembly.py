@@ -28,17 +28,20 @@ from tta.export.choice import Layers
 from tta.export.coupling import batch_coupled
 from tta.export.drift_calibration import DriftOptions, calibrate_drift
 from tta.export.explain_graph import explain_batch_graph, explain_graph
+from tta.export.folded_norms import inserts, with_norms
 from tta.export.infer_graph import infer_graph
 from tta.export.kind_calibration import calibrate_kinds
 from tta.export.layer_outputs import source_outputs
 from tta.export.lift import Lifted, lift, zero_gradient
 from tta.export.objectives import objective, takes_layers
+from tta.export.onnx_file import OnnxFile
 from tta.export.operators import dims
 from tta.export.optimize.auto_layers import Candidate, weigh
 from tta.export.profile_graphs import DEFAULT, check_profiles, checked, profile_graphs
 from tta.export.step_graph import batch_graph, step_graph
 from tta.export.torch_graph import trace
 from tta.export.verify import Check, verify
+from tta.export.verify_file import verify_file
 from tta.export.write import external_names, write_graphs
 from tta.manifest import InputSpec, Manifest
 from tta.records import Array
@@ -69,8 +72,8 @@ class Exported:
 
 
 def to_bundle(
-    model: torch.nn.Module,
-    example: torch.Tensor,
+    model: torch.nn.Module | OnnxFile,
+    example: torch.Tensor | Array,
     out: str | Path,
     *,
     samples: Array | None = None,
@@ -91,11 +94,13 @@ def to_bundle(
     targets: Array | None = None,
     drift: DriftOptions | None = None,
     canaries: Mapping[str, Array] | None = None,
+    norms: str = "auto",
 ) -> Exported:
-    """Export a torch model as a bundle that adapts.
+    """Export a torch model or an ONNX file as a bundle that adapts.
 
     Args:
-        model: the trained module; it takes one float32 tensor ``(N, ...)``.
+        model: the trained module, or what ``onnx_file.read`` made of a file; it takes one float32 tensor
+            ``(N, ...)``.
         example: an input of the right shape; real samples make a sharper check than noise.
         out: folder to write, ``name.tta`` by custom.
         samples: preprocessed source samples ``(N, ...)`` for calibration: source statistics of layers that
@@ -124,6 +129,8 @@ def to_bundle(
         canaries: labelled frames that adaptation must not unlearn: preprocessed ``x (n, ...)``, targets ``y``
             and, where some must never break, ``severity (n,)`` of ``minor`` or ``major``; a regression's have
             ``tolerance``, see ``tta.canaries``.
+        norms: whether convolutions of an ONNX file get norms behind them, as folded BatchNorms need: ``auto``
+            where most have none, ``insert`` or ``keep``.
 
     Raises:
         ExportError: the model cannot be exported, or disagrees with what was exported; nothing is
@@ -143,8 +150,12 @@ def to_bundle(
         for o, found in wanted.items()
         if task == "classify" or found.any_task
     }
-    model = copy.deepcopy(model).eval()  # the caller's own stays in the mode that it is in
-    traced = trace(model, example, input_name)
+    if isinstance(model, OnnxFile):
+        traced, input_name = model.model, str(model.model.graph.inputs[0].name)
+        example = np.asarray(example, np.float32)
+    else:
+        model = copy.deepcopy(model).eval()  # the caller's own stays in the mode that it is in
+        traced = trace(model, example, input_name)
     try:
         clean = canonical(traced)
     except (
@@ -154,9 +165,17 @@ def to_bundle(
     ) as error:
         first = str(error).strip().partition("\n")[0]
         raise ExportError(
-            f"the traced graph is not valid ONNX, so it cannot adapt: {first}"
+            f"the model's graph is not valid ONNX, so it cannot adapt: {first}"
         ) from error
-    data = example.detach().numpy() if samples is None else np.asarray(samples, np.float32)
+    shown = example.detach() if isinstance(example, torch.Tensor) else example
+    data = np.asarray(shown) if samples is None else np.asarray(samples, np.float32)
+    if isinstance(model, OnnxFile) and inserts(clean, norms):
+        if samples is None:
+            raise ExportError(
+                f"the norms of {model.path.name} are folded into its convolutions, so their statistics must "
+                "be measured: pass --samples with source frames, or --norms keep"
+            )
+        model = with_norms(model, clean, data)
     weighed: Sequence[Candidate] = ()
     if layers == "auto":
         if task != "classify":
@@ -205,7 +224,7 @@ def to_bundle(
         save_file({"none": np.zeros(0, np.float32)}, folder / "calibration.safetensors")
         features = graphs["infer"].graph.outputs[-1]
         manifest = Manifest(
-            name=name or type(model).__name__,
+            name=name or (model.path.stem if isinstance(model, OnnxFile) else type(model).__name__),
             task=task,
             input=InputSpec(input_name, _batched(lifted), "float32"),
             preprocess=dict(preprocess or {"kind": "none"}),
@@ -227,7 +246,10 @@ def to_bundle(
         if canaries is not None:
             save_file(packed(manifest, canaries), folder / FILE)
         draft = Bundle(_seal(folder, manifest).parent)
-        checks = verify(model, lifted, draft, data, functions, constant_statistics, sources)
+        given = (lifted, draft, data, functions, constant_statistics, sources)
+        checks = (
+            verify_file(model, *given) if isinstance(model, OnnxFile) else verify(model, *given)
+        )
         check_profiles(draft, data[:2])
         manifest = _calibrated(draft, manifest, data, samples is not None, targets, drift)
         _seal(folder, manifest)
@@ -342,17 +364,27 @@ def _checked(lifted: Lifted, data: Array) -> Array:
     return data
 
 
-def _provenance(model: torch.nn.Module, layers: Layers, constant: bool) -> dict[str, Any]:
+def _provenance(
+    model: torch.nn.Module | OnnxFile, layers: Layers, constant: bool
+) -> dict[str, Any]:
     choice = {"layers": layers if isinstance(layers, str) else ",".join(layers)}
     if constant:
         choice["statistics_gradient"] = "constant"
+    if isinstance(model, OnnxFile):
+        source = model.path.name
+        if model.probabilities:
+            choice["softmax"] = "removed"
+        if model.folded:
+            choice["inserted_norms"] = str(len(model.folded))
+    else:
+        source = f"{type(model).__module__}.{type(model).__qualname__}"
     return {
         "tta": tta.__version__,
         "torch": torch.__version__,
         "onnx": onnx.__version__,
         "onnxruntime": onnxruntime.__version__,
         "python": platform.python_version(),
-        "model": f"{type(model).__module__}.{type(model).__qualname__}",
+        "model": source,
         **choice,
     }
 

@@ -39,9 +39,17 @@ def export_command(given: argparse.Namespace) -> None:
         if (error.name or "").partition(".")[0] not in ("torch", "onnx", "onnx_ir", "onnxscript"):
             raise
         raise MissingExtraError("export", "tta export", error.name or "torch") from error
-    model, example, options = _made(given.factory)
-    if given.samples:
-        options["samples"] = _samples(given.samples)
+    samples = _samples(given.samples) if given.samples else None
+    if given.factory.endswith(".onnx"):
+        model, example, options = opened(given.factory, samples)
+    else:
+        model, example, options = _made(given.factory)
+    if given.norms:
+        options["norms"] = given.norms
+    if given.task:
+        options["task"] = given.task
+    if samples is not None:
+        options["samples"] = samples
         targets = _targets(given.samples)
         if targets is not None:
             options["targets"] = targets
@@ -98,9 +106,10 @@ def export_command(given: argparse.Namespace) -> None:
             "layers, the first chosen", ("layers", "drift", "ms a step", "drift a ms"), rows
         )
     terminal.say("ms: what each group adds to a step on one frame, one thread of this machine")
+    against = "the file" if given.factory.endswith(".onnx") else "torch"
     worst = max(exported.checks, key=lambda c: c.error)
     terminal.say(
-        f"{len(exported.checks)} checks against torch passed; largest error "
+        f"{len(exported.checks)} checks against {against} passed; largest error "
         f"{worst.error:.2f} of its tolerance ({worst.what}, {worst.accepted})"
     )
     if given.checks:
@@ -181,6 +190,16 @@ def likely_preprocess(shape: tuple[int, ...]) -> dict[str, Any]:
     if len(shape) == 3:
         return {"kind": "window", "channels": shape[1], "length": shape[2], "hop": shape[2]}
     return {"kind": "none"}
+
+
+def opened(path: str, samples: Array | None) -> tuple[Any, Array, dict[str, Any]]:
+    """An ONNX file as the model to export, with an example of its input."""
+    from tta.export.onnx_file import read
+
+    model = read(path, None if samples is None else samples.shape[1:])
+    shape = [d for d in model.model.graph.inputs[0].shape or () if isinstance(d, int)]
+    noise = np.random.default_rng(0).normal(size=(4, *shape)).astype(np.float32)
+    return model, noise if samples is None else samples, {}
 
 
 def _made(name: str) -> tuple[Any, Any, dict[str, Any]]:

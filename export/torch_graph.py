@@ -16,7 +16,7 @@ from tta.errors import ExportError
 TRACE_OPSET = 23  # the first where every norm layer is one operator; canonical() brings it to 18
 
 
-def trace(model: torch.nn.Module, example: torch.Tensor, input_name: str = "input") -> ir.Model:
+def trace(model: torch.nn.Module, example: object, input_name: str = "input") -> ir.Model:
     """The module in evaluation mode as an ONNX graph with a symbolic batch axis.
 
     Args:

@@ -95,6 +95,19 @@ def describe_state(bundle: Bundle, state: State) -> str:
     return "\n".join(lines) + "\n"
 
 
+def describe_onnx(path: str | Path) -> str:
+    """Which layers of an ONNX file could adapt, and at what cost, see ``export/inspect_file.py``.
+
+    Raises:
+        MissingExtraError: what reads ONNX graphs is not installed; a device does without.
+        ExportError: the file cannot be exported.
+    """
+    for module in ("torch", "onnx", "onnx_ir", "onnxscript"):
+        load_extra("export", "tta inspect of an ONNX file", module)
+    found: str = importlib.import_module("tta.export.inspect_file").describe_file(path)
+    return found
+
+
 def draw(bundle: Bundle, target: str | Path) -> Path:
     """Write the bundle's neural circuit diagram as SVG; see ``tta.export.diagram``.
 

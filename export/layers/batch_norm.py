@@ -25,6 +25,8 @@ from tta.export.optimize.scaled_mask import scaled
 from tta.export.tape import Cotangents, Record
 from tta.records import Role
 
+INSERTED = "tta.inserted"  # in the meta of a node that export put behind a convolution
+
 
 class BatchNorm:
     """y = scale·(x - μ)/√(σ² + ε) + bias, for x ``(N, C, ...)``, with μ and σ² by the statistics rule.
@@ -54,12 +56,21 @@ class BatchNorm:
             node.outputs[0],
             [node],
             {role: v for role, v in zip(roles, values) if v is not None},
-            {"epsilon": float(attribute(node, "epsilon", 1e-5))},
+            {
+                "epsilon": float(attribute(node, "epsilon", 1e-5)),
+                **({"inserted": int(values[0].size)} if INSERTED in node.meta else {}),  # type: ignore[union-attr]
+            },
         )
 
     @staticmethod
     def infer(op: Operators, norm: Norm, x: ir.Value, slots: Mapping[Role, ir.Value]) -> ir.Value:
-        """One BatchNormalization node, which onnxruntime folds into the convolution before it."""
+        """One BatchNormalization node, which onnxruntime folds into the convolution before it.
+
+        That of an inserted norm has its affine computed in float64 first, so that at the source it is exactly
+        1 and 0, and leaves every bit of the convolution as it was.
+        """
+        if "inserted" in norm.attributes:
+            return _exact(op, norm, x, slots)
         return op.BatchNormalization(
             x,
             *(slots[role] for role in ("scale", "bias", "mean", "var")),
@@ -155,6 +166,22 @@ class BatchNorm:
     def origin(norm: Norm) -> Vector:
         """What the forward wants subtracted from its input, per channel: the source mean."""
         return norm.slots["mean"]
+
+
+def _exact(op: Operators, norm: Norm, x: ir.Value, slots: Mapping[Role, ir.Value]) -> ir.Value:
+    """Scale a = γ/√(σ² + ε) and bias β - a·μ in float64, constants that onnxruntime folds at load."""
+    double = ir.DataType.DOUBLE.value
+    scale, bias, mean, var = (
+        op.Cast(slots[role], to=double) for role in ("scale", "bias", "mean", "var")
+    )
+    epsilon = op.Cast(op.constant(np.float32(norm.attributes["epsilon"])), to=double)
+    a = op.Cast(op.Div(scale, op.Sqrt(op.Add(var, epsilon))), to=ir.DataType.FLOAT.value)
+    b = op.Sub(bias, op.Mul(op.Cast(a, to=double), mean))
+    size = norm.slots["scale"].shape
+    zero, one = op.constant(np.zeros(size, np.float32)), op.constant(np.ones(size, np.float32))
+    return op.BatchNormalization(
+        x, a, op.Cast(b, to=ir.DataType.FLOAT.value), zero, one, epsilon=0.0
+    )
 
 
 SMALL_MAP = 64  # positions up to which a layer's input is centred

@@ -1,4 +1,4 @@
-"""``tta export``: make a bundle from a torch model."""
+"""``tta export``: make a bundle from a torch model or an ONNX file."""
 
 from __future__ import annotations
 
@@ -6,15 +6,20 @@ import argparse
 
 from tta.alarm_arguments import add_export_arguments
 
-HELP = "make a bundle from a torch model"
+HELP = "make a bundle from a torch model or an ONNX file"
 
 
 def arguments(p: argparse.ArgumentParser) -> None:
     """What the command may be told."""
     p.add_argument(
         "factory",
-        help="pkg.mod:factory; the call returns (model, example) or (model, example, options), "
+        help="model.onnx, or pkg.mod:factory; the call returns (model, example[, options]), "
         "options being keyword arguments of tta.export.to_bundle",
+    )
+    p.add_argument("--task", help="what the model is for: classify (default), regress or embed")
+    p.add_argument(
+        "--norms",
+        help="of an ONNX file whose norms are folded into convolutions: auto (default), insert or keep",
     )
     p.add_argument("-o", "--output", required=True, help="folder to write, NAME.tta by custom")
     p.add_argument("--samples", help="npz of preprocessed source samples (N, ...) for calibration")
