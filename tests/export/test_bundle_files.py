@@ -16,6 +16,7 @@ from torch import nn
 
 from tests.autograd import HEBBIAN, Twin
 from tests.bundles import batches, bundle, exported, model, session
+from tta.export.calibrate import statistics, thresholds
 from tta.export.canonical import canonical
 from tta.export.lift import lift, zero_gradient
 from tta.export.torch_graph import trace
@@ -178,7 +179,18 @@ def test_calibration_is_that_of_the_samples():
     assert np.allclose(found["entropy"], entropy, atol=1e-4)
     manifest = bundle(name).manifest
     assert manifest.provenance["calibration_samples"] == 64
-    assert set(manifest.thresholds) == {"statistics_kl@8", "statistics_kl@16", "entropy"}
+    kinds = ("statistics_kl", "statistics_kl_mixed")
+    assert set(manifest.thresholds) == {f"{k}@{n}" for k in kinds for n in (8, 16)} | {"entropy"}
+
+
+def test_samples_in_order_stray_further_in_batches_than_mixed_ones():
+    name = "fashion:factory"
+    made, run = bundle(name), session(name)
+    samples = batches(name, 64, seed=99)
+    ramp = samples + np.linspace(-2, 2, 64, dtype=np.float32)[:, None, None, None]
+    found = thresholds(made, run, ramp, statistics(made, run, ramp))
+    for n in (8, 16):
+        assert found[f"statistics_kl_mixed@{n}"] < 0.5 * found[f"statistics_kl@{n}"]
 
 
 def test_the_temperature_makes_winners_take_most():
