@@ -9,7 +9,8 @@ from typing import Any
 from tta.errors import TtaError
 from tta.runtime.durable import Durable
 from tta.runtime.journal import Journal
-from tta.runtime.recorder import Recorder
+from tta.runtime.recorder import ALL_MIB, Recorder
+from tta.runtime.replay_command import SETTINGS
 
 
 class Aloud(list[str]):
@@ -35,5 +36,14 @@ def keepers(given: argparse.Namespace) -> list[Any]:
     if given.log:  # after it, so that the log begins with the state that was restored
         made.append(Journal(given.log, given.log_mib, said=Aloud()))
     if given.record:
-        made.append(Recorder(given.record, given.record_keep, given.record_choose, said=Aloud()))
+        settings = {name: getattr(given, name, None) for name in SETTINGS}
+        recorder = Recorder(
+            given.record,
+            given.record_keep,
+            given.record_choose,
+            said=Aloud(),
+            mib=getattr(given, "record_mib", ALL_MIB),
+            settings=settings,
+        )
+        made.append(recorder)
     return made

@@ -18,6 +18,7 @@ import json
 import os
 import queue
 import re
+import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -36,7 +37,8 @@ FORMAT, SCHEMA = "tta-recording", 1
 KEEP = 256  # frames a stream
 WAITING = 16  # frames that may wait for the disk
 UNNAMED = "stream"  # folder of the only stream of a run
-Choose = Literal["uniform", "last"]
+Choose = Literal["uniform", "last", "all"]
+ALL_MIB = 1024.0
 
 
 class Recorder:
@@ -44,17 +46,20 @@ class Recorder:
 
     ``uniform``: every frame of the stream so far is there with the same chance (Vitter, "Random sampling
     with a reservoir", ACM TOMS 1985, algorithm R); of n frames about keep·(1 + ln(n/keep)) are written.
-    ``last``: the newest, so that each frame is written, which a memory card may not bear for long. A
-    folder that has frames of the same bundle goes on. A thread writes; where the disk does not keep up,
-    frames are left out and counted.
+    ``last``: the newest, so that each frame is written, which a memory card may not bear for long.
+    ``all``: every frame from the first on, for replay, until ``mib`` are full; the folder must be new, and a
+    frame waits for the disk. Under the others a folder that has frames of the same bundle goes on. A thread
+    writes; where the disk does not keep up, frames are left out and counted.
 
     Args:
         folder: of the recording; made where it is absent.
         keep: frames a stream.
-        choose: ``uniform`` or ``last``.
+        choose: ``uniform``, ``last`` or ``all``.
         seed: of the chance.
         wait_s: that a frame waits for the disk at most, before it is left out.
         said: takes the sentences about what went wrong.
+        mib: that ``all`` may fill.
+        settings: of the run, kept for replay.
     """
 
     def __init__(
@@ -65,13 +70,17 @@ class Recorder:
         seed: int = 0,
         wait_s: float = 0.02,
         said: list[str] | None = None,
+        mib: float = ALL_MIB,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
-        if keep < 1 or choose not in ("uniform", "last"):
+        if keep < 1 or choose not in ("uniform", "last", "all"):
             raise TtaError(
-                f"a recording keeps 1 frame or more, uniform or last, but was given {keep} and {choose!r}"
+                "a recording keeps 1 frame or more, uniform, last or all, but was given "
+                f"{keep} and {choose!r}"
             )
         self.folder, self._keep, self._choose = writable(folder, "a recording"), keep, choose
-        self._wait_s = wait_s
+        self._wait_s = 60.0 if choose == "all" else wait_s
+        self._left, self._settings = mib * 2**20, dict(settings or {})
         self._rng = np.random.default_rng(seed)
         self._windows = False
         self._kept: dict[str, list[Path]] = {}
@@ -97,6 +106,12 @@ class Recorder:
                 f"{self.folder} records bundle {about['bundle'][:12]} ({about['model']}), but this is "
                 f"{bundle.hash[:12]} ({bundle.manifest.name}): name another folder"
             )
+        if self._choose == "all":
+            if about:
+                raise TtaError(
+                    f"{self.folder} is a recording already: name a new folder for all frames"
+                )
+            self._keep = sys.maxsize
         self._run = int(about.get("runs", 0)) + 1
         self._primary = bundle.manifest.primary
         self._windows = bundle.manifest.preprocess.get("kind") == "window"
@@ -124,10 +139,16 @@ class Recorder:
             place = 0 if self._choose == "last" else int(self._rng.integers(at + 1))
             if place >= self._keep:
                 return
+        arrays = self._arrays(result, at)
+        if self._choose == "all":
+            self._left -= sum(np.asarray(v).nbytes for v in arrays.values()) + 256 * len(arrays)
+            if self._left < 0:
+                self._complain(f"{self.folder} is full: frames from here on are not recorded")
+                return
         path = stream_folder(self.folder, result.stream) / f"{at:010}.npz"
         old = kept[place] if place < len(kept) else None
         try:
-            self._waiting.put((path, old, self._arrays(result, at)), timeout=self._wait_s)
+            self._waiting.put((path, old, arrays), timeout=self._wait_s)
         except queue.Full:
             self.lost += 1
             return
@@ -183,6 +204,7 @@ class Recorder:
             "bundle_path": str(bundle.path.resolve()),
             "model": bundle.manifest.name,
             "keep": self._keep,
+            "settings": self._settings,
             "choose": self._choose,
             "runs": self._run,
             "seen": self._seen,

@@ -16,7 +16,10 @@ def record_arguments(p: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--record-choose",
-        choices=("uniform", "last"),
+        choices=("uniform", "last", "all"),
         default="uniform",
-        help="an even sample of the stream so far (default), or the newest frames",
+        help="an even sample of the stream so far (default), the newest frames, or all for tta replay",
+    )
+    group.add_argument(
+        "--record-mib", type=whole(1), default=1024, metavar="M", help="all at most (default 1024)"
     )

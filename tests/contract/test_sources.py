@@ -35,6 +35,14 @@ def npz_uri(tmp_path, monkeypatch):
     return f"npz://{tmp_path}/three.npz"
 
 
+def replay_uri(tmp_path, monkeypatch):
+    (tmp_path / "stream").mkdir()
+    for k in range(3):
+        known = {"t_s": k / 30, "seq": k, "meta": "{}", "source": "made"}
+        np.savez(tmp_path / "stream" / f"{k:010}.npz", data=np.zeros((4, 4), np.uint8), **known)
+    return f"replay://{tmp_path}"
+
+
 def serial_uri(tmp_path, monkeypatch):
     pytest.importorskip("serial")
     return "serial://loop://"
@@ -129,6 +137,7 @@ EXAMPLES = {
     "http": http_uri,
     "mqtt": mqtt_uri,
     "npz": npz_uri,
+    "replay": replay_uri,
     "rtsp": rtsp_uri,
     "serial": serial_uri,
     "sim": lambda tmp_path, monkeypatch: "sim://fashion?corruption=fog&frames=3&onset=1",

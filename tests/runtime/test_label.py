@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 
 import numpy as np
 import pytest
@@ -137,3 +138,20 @@ def test_pictures(tmp_path):
     assert np.array_equal(read_image(tmp_path / "a.png"), image)
     assert drawn(np.array([[0, 255], [0, 255]], np.uint8)) == " @"
     assert "reading float32(4,)" in drawn(np.zeros(4, np.float32))
+
+
+def test_purge(capsys, bundle, folder, tmp_path):
+    rows = [(f.name, 1) for f in Recording(folder).frames()[:6]]
+    path = answered(tmp_path / "a.csv", "answer", rows)
+    called(capsys, "label", bundle, folder, "--answers", path)
+    for name, _ in rows[:2]:
+        os.utime(folder / f"{name}.npz", (0, 0))
+    assert main(["purge", str(folder), "--days", "30"]) == 0
+    assert len(Recording(folder).frames()) == FRAMES - 2
+    assert Labelling(Recording(folder)).file.labels.keys() == {k for k, _ in rows[2:]}
+    (folder / "stream" / "mine.npz").touch()
+    assert main(["purge", str(folder)]) == 0
+    assert not Recording(folder).frames() and (folder / "stream" / "mine.npz").exists()
+    assert CanaryFolder(folder / "canaries" / "stream", bundle).load() is None
+    assert not list((folder / "canaries").rglob("*.npy"))
+    assert main(["purge", str(tmp_path)]) == 1

@@ -189,10 +189,10 @@ def test_a_disk_that_does_not_keep_up_costs_frames_and_no_time(bundle, tmp_path,
 
 
 def test_wrong_options_are_refused(tmp_path):
-    with pytest.raises(TtaError, match="keeps 1 frame or more, uniform or last"):
+    with pytest.raises(TtaError, match="keeps 1 frame or more, uniform, last or all"):
         Recorder(tmp_path, 0)
-    with pytest.raises(TtaError, match="'all'"):
-        Recorder(tmp_path, 1, "all")
+    with pytest.raises(TtaError, match="'some'"):
+        Recorder(tmp_path, 1, "some")
 
 
 def test_the_command_records(bundle, tmp_path, capsys):
