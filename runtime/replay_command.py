@@ -15,9 +15,9 @@ from tta.runtime.recording import Recorded, Recording
 
 SETTINGS = (
     "adapter", "batch", "buffer", "serve", "governor", "every", "commit_s", "canaries",
-    "state", "state_dir", "adapt", "threads",
+    "quarantine", "state", "state_dir", "adapt", "threads",
 )  # fmt: skip
-_STREAM = ("batch", "buffer", "governor", "every", "commit_s", "canaries")
+_STREAM = ("batch", "buffer", "governor", "every", "commit_s", "canaries", "quarantine")
 
 
 class Comparison:
