@@ -100,7 +100,7 @@ def test_an_error_in_a_round_is_told_and_the_stream_lives_on(model, drifted, wor
         raise RuntimeError("out of luck")
 
     when, streams = worker
-    stream = Stream(model, Method(change), governor="always")
+    stream = Stream(model, Method(change), governor="always", quarantine="none")
     streams.append(stream)
     feed(stream, drifted[:B], when)
     when._rounds[id(stream)].exception(30)
