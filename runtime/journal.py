@@ -13,12 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from tta.errors import TtaError
+from tta.governor import SETTINGS
 from tta.records import Result
 from tta.runtime.history import CAP_MIB, History, figures_text
 from tta.runtime.stream import Stream
 
 EVERY_S = 1.0  # drift scores of a stream, at most so often
 MOST_WAITING = 10_000  # rows, where the disk does not take them
+
+
+def _named(given: object) -> str:
+    return given if isinstance(given, str) else type(given).__name__
 
 
 class Journal:
@@ -61,7 +66,16 @@ class Journal:
     def attach(self, streams: Sequence[Stream]) -> None:
         """The streams of this run, before the first frame."""
         for stream in streams:
-            about = {"batch": stream.waiting.size, "every": stream.every}
+            about = {
+                "batch": stream.waiting.size,
+                "every": stream.every,
+                "commit_s": stream.commit_s,
+                "adapter": _named(stream.adapter),
+                "buffer": _named(stream.buffer),
+                "quarantine": stream.quarantine,
+                "canaries": str(stream.canaries or ""),
+                "governor": SETTINGS,  # what it decides by, beside the bundle's thresholds
+            }
             row = {
                 "wall_s": time.time(),
                 "stream": stream.name,

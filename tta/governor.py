@@ -52,6 +52,9 @@ MEMORY = 0.2  # share of the newest view in the stream's signature
 COMMIT = -1.0  # log odds of harm below which a proposal is put in force: 27 %
 RESET = 0.0  # log odds above which it is dropped, and the state in force gives way: 50 %
 NEWEST = 0.5  # share of the newest judgement in that of the state in force
+SETTINGS = {
+    "jump": JUMP, "leap": LEAP, "memory": MEMORY, "commit": COMMIT, "reset": RESET, "newest": NEWEST,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ import pytest
 from tests.runtime.conftest import Images
 from tta.commands.log import decisions, opened
 from tta.errors import TtaError
+from tta.governor import SETTINGS
 from tta.runtime.history import MIB, History, figures_of, figures_text
 from tta.runtime.journal import Journal
 from tta.runtime.loop import run
@@ -62,6 +63,15 @@ def test_a_run_leaves_a_row_a_decision_whose_hashes_chain(path, bundle, clean, d
     assert found[-1]["after"] == stream.current.hash
     assert found[-1]["parent"] == stream.current.parent
     assert isinstance(json.loads(scores), dict)
+
+
+def test_a_run_says_what_it_decides_by(path, bundle, clean):
+    run(bundle, Images(clean[:20]), "auto", [Journal(path)], quarantine="blank")
+    db = opened(str(path))
+    about = json.loads(db.execute("SELECT about FROM runs").fetchone()["about"])
+    db.close()
+    assert about["adapter"] == "bn_stats" and about["buffer"].startswith("reservoir?")
+    assert about["quarantine"] == "blank" and about["governor"] == SETTINGS
 
 
 def test_a_decision_follows_from_its_figures(path, bundle, clean, drifted):
