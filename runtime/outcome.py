@@ -46,6 +46,7 @@ class Outcome:
         outputs: what the batch itself is to be served with, None for what the state in force says.
         proposal: what waits for the next round's frames to be judged on, None if nothing does.
         jumped: whether the stream is another than that of the rounds before.
+        early: whether it came before a round was due, on frames that are still in the buffer.
         back: whether the stream turned out to be as the source again.
         holds: whether the governor wanted no adaptation.
     """
@@ -63,5 +64,6 @@ class Outcome:
     outputs: Mapping[str, Array] | None = None
     proposal: State | None = None
     jumped: bool = False
+    early: bool = False
     back: bool = False
     holds: bool = False

@@ -41,6 +41,18 @@ LEAST_SEEN = 8  # newest frames below which their statistics are mostly noise
 LEAST_PROOF = 1  # frames below which nothing is judged
 
 
+def peek(stream: Stream, frames: Array) -> Outcome | None:
+    """A look at the frames since the tripwire: the source may be back, or a round due in another world."""
+    found = glance(stream, frames)
+    if found is not None or len(frames) < LEAST_SEEN or stream.waiting.partition:
+        return found
+    before = stream.guard.signature
+    newest = _newest_view(stream, Selection(frames, recent=frames))
+    if newest is None or not stream.guard.leaps(newest, len(frames)):
+        return None
+    return replace(_considered(stream, Selection(frames), newest, True, before), early=True)
+
+
 def consider(stream: Stream, chosen: Selection, pooled: Step | None = None) -> Outcome:
     """What a round on some frames comes to.
 
@@ -55,6 +67,18 @@ def consider(stream: Stream, chosen: Selection, pooled: Step | None = None) -> O
     jumped = newest is not None and stream.guard.leaps(newest, len(chosen.recent))  # type: ignore[arg-type]
     if jumped and chosen.recent is not None:  # what was kept is of a world that is gone
         chosen = Selection(chosen.recent)
+    return _considered(stream, chosen, newest, jumped, before, pooled)
+
+
+def _considered(
+    stream: Stream,
+    chosen: Selection,
+    newest: Step | None,
+    jumped: bool,
+    before: Mapping[str, Array],
+    pooled: Step | None = None,
+) -> Outcome:
+    """The round, once it is known whether its frames are of another world than those before."""
     found = _Round(stream, chosen, newest=newest, jumped=jumped)
     mixed = stream.waiting.selects and not jumped
     plan = stream.guard.plan(found.view, len(chosen), mixed)

@@ -36,12 +36,14 @@ from tta.runtime.model import Model
 from tta.runtime.outcome import Counts, Outcome
 from tta.runtime.passage import Passage
 from tta.runtime.preprocess import build
-from tta.runtime.round import consider, each, glance
+from tta.runtime.round import consider, each, glance, peek
 from tta.runtime.sampling import KEPT, Pool
 from tta.runtime.session import InferSession
+from tta.runtime.tripwire import Tripwire
 from tta.watch import AlarmPolicy
 
 MOST_PROOF = 64  # newest frames that a proposal is judged on
+SOON = 8  # frames after an early round at which the next one is due, if the buffer can
 MOST_POOLED = 4096  # sampled frames that may wait for a round
 
 
@@ -122,6 +124,7 @@ class Stream:
         self.recall = Recall()
         self.gate = Gate(self.quarantine, manifest, self.model.calibration)
         self.canary_judge = canary_judge(self.model, self.canaries, self.name)
+        self.tripwire = Tripwire(manifest.primary)
         self.passage = Passage(self.model.calibration.get("features.var"))
         self.began_s = -math.inf  # stream time of the last round
         self.complaint = ""  # why the last skipped frame was skipped
@@ -193,6 +196,8 @@ class Stream:
         """The served model's answer to a frame, which is kept to learn from."""
         if not self.every:
             answer = self.predict(x)
+            if self.guard.guards:
+                self.tripwire.see(x, answer)
             if self._teaches(frame, x, answer):
                 self.keep(frame, x, answer)
             return answer
@@ -238,7 +243,11 @@ class Stream:
             pooled = self.pool.take() if self.every else None
             return lambda: self.consider(chosen, pooled)
         adapted = self.current is not self.origin and self.guard.guards
-        if adapted and not self.every and not full and (half := self.waiting.look()) is not None:
+        if not self.guard.guards or self.every or full:
+            return None
+        if (since := self.tripwire.look()) is not None:
+            return lambda: peek(self, since)
+        if adapted and (half := self.waiting.look()) is not None:
             return lambda: glance(self, half)
         return None
 
@@ -304,6 +313,9 @@ class Stream:
                 counts.resets += action == "reset"
             if outcome.jumped:
                 self.waiting = self.waiting.moved()
+                if outcome.early:
+                    self.recent.clear()
+                    self.waiting = self.waiting.hurried(SOON)
             if outcome.back:
                 self.monitor.watch.resettle()
                 self.waiting = self.waiting.renewed()

@@ -114,12 +114,18 @@ def test_it_holds_again_when_the_stream_returns():
 
 def test_newest_frames_far_from_the_recent_ones_are_a_leap():
     g = governor()
-    assert not g.leaps(view(3.0), N)  # nothing is known of the stream yet
     g.plan(view(2.0))
     assert not any(g.leaps(view(2.0, seed=k), N) for k in range(1, 20))
     assert not g.leaps(view(2.3, seed=20), N)  # as far as classes may be apart
     assert g.leaps(view(4.0), N)
     assert g.plan(view(4.0)).action == "restart"
+
+
+def test_a_stream_not_yet_away_leaps_from_the_source():
+    g = governor()
+    assert not any(g.leaps(view(0.0, seed=k), N) for k in range(20))
+    assert g.leaps(view(3.0), N)
+    assert g.plan(view(3.0)).action == "restart"
 
 
 def test_a_stream_that_is_always_far_from_itself_does_not_leap_each_time():

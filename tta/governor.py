@@ -180,15 +180,17 @@ class Governor:
     def leaps(self, view: Step, n: int) -> bool:
         """Whether the newest frames, whose frozen view this is, are of another world than those before.
 
+        Those before are the source's while the stream is not away from it.
+
         For buffers that keep old frames: these would hide a jump for long. Frames of one class are away from
         those of all classes too, so the distance must be larger than classes make it. Measured on the
         demo's model: 16 frames of one class differ by 1 to 6 widths (5 to 99 %) from the mixture, half of all
         changes of the corruption by more than 10.
         """
         noise = self.width(n) / LEAP
-        if not self.guards or math.isnan(noise) or not self._signature:
+        if not self.guards or math.isnan(noise):
             return False
-        moved = _mean(distance(view.moments, self._signature))
+        moved = _mean(distance(view.moments, self._signature or self._source))
         usual = noise if math.isnan(self._stride) else self._stride
         limit = max(LEAP * noise, JUMP * usual)
         self._stride = 0.8 * usual + 0.2 * min(moved, 2 * limit)  # one far leap hides no later one

@@ -141,6 +141,9 @@ class Buffer(Protocol):
     def moved(self) -> Buffer:
         """Without the frames from before the last round's, where these show that the stream has jumped."""
 
+    def hurried(self, within: int) -> Buffer:
+        """The same, its next round due within so many frames, where it can be."""
+
     def renewed(self) -> Buffer:
         """The buffer without frames that a round had: the source is back, and they are of another world."""
 

@@ -52,6 +52,10 @@ class Value:
         """What is left where the stream has jumped: by default nothing that a round had."""
         return self.renewed()
 
+    def hurried(self: V, within: int) -> V:
+        """The same, its next round due within so many frames, if it can be; by default when it would be."""
+        return self
+
 
 def selection(kept: Sequence[Kept], weight: Array | None = None) -> Selection:
     """A round on these frames."""

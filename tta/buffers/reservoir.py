@@ -146,6 +146,10 @@ class Reservoir(Value):
         kept = tuple(k for k in self._kept if k.at >= self._before)
         return self.after(_kept=kept, _free=max(0, self.least - len(kept)))
 
+    def hurried(self, within: int) -> Reservoir:
+        """The next round is due within so many frames, if enough is kept by then."""
+        return self.after(_since=max(self._since, self.period - within))
+
     def renewed(self) -> Reservoir:
         """The frames that no round had yet."""
         return self.after(_kept=tuple(k for k in self._kept if not k.seen))
