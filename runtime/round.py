@@ -84,7 +84,7 @@ def _considered(
     plan = stream.guard.plan(found.view, len(chosen), mixed)
     found.figures.update(plan.figures)
     _remember(stream, before)
-    reason = "the stream jumped" if jumped and plan.action != "hold" else plan.reason
+    reason = "the stream jumped" if before and jumped and plan.action != "hold" else plan.reason
     if plan.action == "hold":
         return found.holds(reason)
     anew = plan.action == "restart" and not stream.restored
