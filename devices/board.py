@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 import os
 import sys
-from dataclasses import MISSING, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from tta.errors import NotFoundError, TtaError
-from tta.manifest import PROFILES
+from tta.slot_profiles import PROFILES
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -36,9 +37,21 @@ class Threads:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What adaptation may cost: milliseconds of computing per second of stream."""
+    """What adaptation may cost: milliseconds of computing per second of stream.
+
+    ``memory_mib`` is what the whole process may have, None for no limit but the system's.
+    """
 
     adapt_ms_per_s: float
+    memory_mib: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Thermal:
+    """Temperatures of the processor in °C: where the board begins to slow down, and its limit."""
+
+    throttle_c: float
+    limit_c: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +71,12 @@ class DeviceProfile:
         adapt: where live streams adapt: ``worker``, beside inference on a core to spare, or ``inline``, where
             inference uses them all, at the duty that the budget states.
         camera: URI of the usual camera, empty where there is none.
+        cpu: what the processor is.
+        recognise: patterns of device tree names and of Jetson's power model files that mean this board.
+        thermal: where it slows down, None where nothing is known.
+        traps: what goes wrong on it, and what helps.
         notes: what to know of it.
-        source: where the numbers come from.
+        sources: where each figure comes from, by its key; a choice of ours says so.
     """
 
     name: str
@@ -72,8 +89,15 @@ class DeviceProfile:
     budget: Budget
     adapt: str = "worker"
     camera: str = ""
+    cpu: str = ""
+    recognise: tuple[str, ...] = ()
+    thermal: Thermal | None = None
+    traps: tuple[str, ...] = ()
     notes: str = ""
-    source: str = ""
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+
+_OPTIONAL = (int, Thermal)
 
 
 def names() -> list[str]:
@@ -82,7 +106,7 @@ def names() -> list[str]:
     >>> "desktop" in names()
     True
     """
-    return sorted(path.stem for path in _FOLDER.glob("*.toml"))
+    return sorted(path.stem for path in _FOLDER.glob("*.toml") if path.stem != "unsupported")
 
 
 def load(name: str) -> DeviceProfile:
@@ -113,6 +137,12 @@ def load(name: str) -> DeviceProfile:
     for key, known in (("ep_profile", PROFILES), ("adapt", ("worker", "inline"))):
         if (value := getattr(profile, key)) not in known:
             raise TtaError(f"{key} in {path} is one of {', '.join(known)}, but is {value!r}")
+    hot = profile.thermal
+    if hot is not None and hot.throttle_c > hot.limit_c:
+        raise TtaError(
+            f"thermal.throttle_c in {path} must not lie above thermal.limit_c, but {hot.throttle_c:g} > "
+            f"{hot.limit_c:g}"
+        )
     return profile
 
 
@@ -124,7 +154,7 @@ def _read(made: type[Any], table: dict[str, Any], path: Path, prefix: str) -> An
             near = difflib.get_close_matches(key, hints, n=1)
             cure = f"did you mean {prefix}{near[0]}?" if near else f"known: {', '.join(hints)}"
             raise TtaError(f"unknown key {prefix}{key} = {table[key]!r} in {path}; {cure}")
-    needed = [f.name for f in fields(made) if f.default is MISSING]
+    needed = [f.name for f in fields(made) if f.default is f.default_factory is MISSING]
     if missing := [prefix + key for key in needed if key not in table]:
         raise TtaError(f"{path} lacks {', '.join(missing)}")
     return made(**{k: _value(hints[k], v, path, prefix + k) for k, v in table.items()})
@@ -132,9 +162,12 @@ def _read(made: type[Any], table: dict[str, Any], path: Path, prefix: str) -> An
 
 def _value(hint: Any, value: Any, path: Path, key: str) -> Any:
     """A value of the hinted type; bool is no number, and numbers are positive."""
-    if hint in (Threads, Budget):
+    hint = next((kind for kind in get_args(hint) if kind in _OPTIONAL), hint)  # X | None
+    if hint in (Threads, Budget, Thermal, Mapping[str, str]):
         if not isinstance(value, dict):
             raise TtaError(f"{key} in {path} must be a table [{key}], but is {value!r}")
+        if hint == Mapping[str, str]:
+            return {k: _value(str, v, path, f"{key}.{k}") for k, v in value.items()}
         return _read(hint, value, path, f"{key}.")
     if hint is bool:
         if not isinstance(value, bool):

@@ -103,5 +103,5 @@ def model_options(given: Any, device: Any, manifest: Manifest) -> dict[str, Any]
         # at a duty nothing runs beside inference, so nobody is hurt by threads that wait awake
         "spinning": device.threads.spinning or given.duty is not None,
         "adapt_threads": device.threads.adaptation,
-        "memory_mib": given.memory_mib,
+        "memory_mib": given.memory_mib or device.budget.memory_mib,
     }

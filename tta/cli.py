@@ -36,8 +36,22 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"tta {__version__}")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, module in registry.modules(commands.__name__).items():
-        found = importlib.import_module(module)
+        try:
+            found = importlib.import_module(module)
+        except ImportError as error:
+            _set_aside(subparsers.add_parser(name, help=f"cannot load: {error}"), name, error)
+            continue
         one = subparsers.add_parser(name, help=found.HELP)
         found.arguments(one)
         one.set_defaults(command=found.command)
     return parser
+
+
+def _set_aside(parser: argparse.ArgumentParser, name: str, error: ImportError) -> None:
+    """A command whose packages do not load says so when it is called; the others work."""
+
+    def refuse(given: argparse.Namespace) -> None:
+        raise TtaError(f"tta {name} cannot load ({error}): tta doctor says what cures it")
+
+    parser.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    parser.set_defaults(command=refuse)

@@ -40,9 +40,9 @@ from typing import Any, get_args
 
 from tta.errors import BundleError
 from tta.records import Role, Slot
+from tta.slot_profiles import PROFILES as PROFILES
 
 SCHEMA = 1
-PROFILES = ("refold", "inputs", "affine")
 FEWEST_VALUES = 3  # a channel, behind batch statistics; see ``fewest_frames``
 LARGEST = 1e300  # json reads 1e400 as infinity
 _SHA256 = re.compile(r"[0-9a-f]{64}")

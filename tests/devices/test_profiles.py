@@ -51,7 +51,11 @@ def test_a_file_from_outside(tmp_path):
             "cores = 4\ncorse = 5",
             "unknown key corse = 5 in .*board.toml; did you mean cores",
         ),
-        ("cores = 4", "cores = 4\ngpu = true", "unknown key gpu = True in .*board.toml; known: "),
+        (
+            "cores = 4",
+            "cores = 4\nweight = true",
+            "unknown key weight = True in .*board.toml; known: ",
+        ),
         ("inference = 3", "inferense = 3", "unknown key threads.inferense = 3 .*threads.inference"),
         ("cores = 4", "cores = '4'", "cores in .*board.toml must be a whole number, but is '4'"),
         ("cores = 4", "cores = 4.5", "cores in .* must be a whole number, but is 4.5"),

@@ -10,8 +10,8 @@ from tta.alarm_arguments import add_run_arguments, policy, told
 from tta.arguments import whole
 from tta.errors import TtaError
 from tta.governor import MODES
-from tta.manifest import PROFILES
 from tta.record_arguments import record_arguments
+from tta.slot_profiles import PROFILES
 
 HELP = "stream a source through a bundle that adapts"
 
@@ -37,7 +37,11 @@ def arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("--serve", choices=("stream", "batch"), default="stream")
     p.add_argument("--governor", choices=MODES, default="auto")
     p.add_argument("--threads", type=whole(1), help="inference threads (default: the device's)")
-    p.add_argument("--device", default="desktop", help="device profile (default desktop)")
+    p.add_argument(
+        "--device",
+        default="auto",
+        help="device profile: rpi5, a .toml file, or auto: what this board is (default auto)",
+    )
     p.add_argument(
         "--adapt",
         choices=("auto", "inline", "worker"),
@@ -91,7 +95,7 @@ def arguments(p: argparse.ArgumentParser) -> None:
 def command(given: argparse.Namespace) -> None:
     """Run it."""
     from tta.bundle import Bundle
-    from tta.devices.board import load
+    from tta.devices.recognition import resolve
     from tta.runtime.keepers import keepers
     from tta.runtime.loop import run as run_loop
     from tta.runtime.memory import settle_allocator
@@ -100,7 +104,9 @@ def command(given: argparse.Namespace) -> None:
 
     settle_allocator()
     alarms = policy(given)
-    profile = load(given.device)
+    profile, recognised = resolve(given.device)
+    if not recognised.known:
+        print(recognised.told, file=sys.stderr)
     bundle = Bundle(given.bundle)
     state = load_state(given.state, bundle) if given.state else None
     if given.save_state and len(given.source) > 1:
