@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from tta.devices.board import DeviceProfile
 from tta.devices.machine import Machine
@@ -39,13 +39,6 @@ class Subject:
     profile: DeviceProfile
     recognised: Recognised
     bundle: str | None = None
-
-
-class Check(Protocol):
-    """A file of ``devices/doctor`` or ``runtime/doctor``: its name is the check's."""
-
-    def check(self, subject: Subject) -> Any:
-        """Yields what it found; nothing where it has no say."""
 
 
 def ok(fact: str, cure: str = "") -> Finding:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 _PATIENCE_S = 10.0
+_IMPORT_S = 60.0  # a cold card is slow
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class Machine:
     Attributes:
         root: where ``/proc``, ``/sys``, ``/dev`` and ``/etc`` lie.
         folder: absolute path, below the root, where states and logs will be written.
+        system: ``Linux``, ``Darwin``; the checks of files know Linux only.
         architecture: of the kernel: ``x86_64``, ``aarch64``, ``armv7l``.
         bits: of the Python interpreter.
         python: its version.
@@ -50,11 +52,12 @@ class Machine:
 
     root: Path = Path("/")
     folder: str = field(default_factory=os.getcwd)
+    system: str = field(default_factory=platform.system)
     architecture: str = field(default_factory=platform.machine)
     bits: int = struct.calcsize("P") * 8
     python: tuple[int, int] = (sys.version_info[0], sys.version_info[1])
     libc: tuple[str, str] = field(default_factory=platform.libc_ver)
-    uid: int = field(default_factory=os.getuid)
+    uid: int = field(default_factory=lambda: os.getuid())
     groups: frozenset[int] = field(
         default_factory=lambda: frozenset({os.getgid(), *os.getgroups()})
     )
@@ -103,7 +106,7 @@ class Machine:
 
     def try_import(self, module: str) -> Answer:
         """Import a module in a process of its own, which a broken one may crash."""
-        return _answer([self.python_program, "-c", f"import {module}"])
+        return _answer([self.python_program, "-c", f"import {module}"], _IMPORT_S)
 
     def may_use(self, path: str) -> bool:
         """Whether who asks may read and write a device, as its owner, group and mode say."""
@@ -154,18 +157,18 @@ class Machine:
         return best
 
 
-def _answer(command: list[str]) -> Answer:
+def _answer(command: list[str], patience_s: float = _PATIENCE_S) -> Answer:
     try:
         done = subprocess.run(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=_PATIENCE_S,
+            timeout=patience_s,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return Answer(124, f"no answer within {_PATIENCE_S:.0f} s")
+        return Answer(124, f"no answer within {patience_s:.0f} s")
     except OSError as error:
         return Answer(126, str(error))
     return Answer(done.returncode, done.stdout.decode("utf-8", "replace").strip())

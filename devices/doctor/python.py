@@ -31,6 +31,9 @@ def check(subject: Subject) -> Iterator[Finding]:
             "dpkg --print-architecture says arm64",
         )
         return
+    if machine.system != "Linux":
+        yield ok(f"Python {version}, 64-bit, {machine.architecture}, {machine.system}")
+        return
     name, libc = machine.libc
     if name != "glibc":
         yield fail(

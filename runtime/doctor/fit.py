@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tta.devices.finding import Finding, Subject, fail, ok, warn
+from tta.errors import TtaError
 from tta.runtime.doctor._bundle import opened
 from tta.runtime.memory import SWAP_MIB, available_mib, swap_mib
 from tta.runtime.provider import present, profile_of
@@ -24,7 +25,10 @@ def check(subject: Subject) -> Iterator[Finding]:
         available_mib(budget),
         subject.machine.memory_mib().get("MemAvailable", float("inf")),
     )
-    provider = present(list(subject.profile.providers))[0]
+    try:
+        provider = present(list(subject.profile.providers))[0]
+    except TtaError:  # of which the check ``providers`` complains
+        return
     refolds = profile_of(bundle.manifest.ep_profiles, provider) == "refold"
     commit = swap_mib(size) if refolds else 0.0
     limit = f" (the profile allows {budget} for the process)" if budget else ""

@@ -6,6 +6,8 @@ import pytest
 
 from tta.devices import board
 from tta.errors import NotFoundError, TtaError
+from tta.runtime.provider import full_name
+from tta.runtime.source_uri import schemes
 
 GOOD = """
 name = "board"
@@ -112,3 +114,61 @@ def test_unknown_names(name):
 def test_a_missing_file(tmp_path):
     with pytest.raises(NotFoundError, match=r"there is no device profile at .*missing.toml"):
         board.load(str(tmp_path / "missing.toml"))
+
+
+FIGURES = (
+    "memory_mib",
+    "cores",
+    "threads",
+    "providers",
+    "ep_profile",
+    "adapt",
+    "budget",
+    "camera",
+    "thermal",
+    "recognise",
+)
+
+
+@pytest.mark.parametrize("name", board.names())
+def test_every_figure_has_a_source(name):
+    device = board.load(name)
+    told = [key for key in FIGURES if getattr(device, key)]
+    assert [key for key in told if len(device.sources.get(key, "")) < 15] == []
+    assert device.traps and all(trap.endswith(".") for trap in device.traps)
+    known = {field.name for field in dataclasses.fields(device)}
+    assert set(device.sources) <= known - {"sources"}
+
+
+@pytest.mark.parametrize("name", board.names())
+def test_what_a_profile_names_is_there(name):
+    device = board.load(name)
+    assert all(full_name(provider) == provider for provider in device.providers)
+    assert device.camera.partition("://")[0] in schemes()
+    if device.thermal:
+        assert 60 <= device.thermal.throttle_c < device.thermal.limit_c <= 110
+    if device.budget.memory_mib:
+        assert device.budget.memory_mib <= device.memory_mib / 2
+
+
+def test_the_boards_that_are_promised():
+    promised = {"rpi4", "rpi5", "rpi-zero-2w", "jetson-orin-nano", "jetson-agx-orin"}
+    assert promised | {"generic-arm64", "desktop"} == set(board.names())
+
+
+def test_a_throttle_above_the_limit_is_refused(tmp_path):
+    text = GOOD + "[thermal]\nthrottle_c = 90\nlimit_c = 80\n"
+    with pytest.raises(TtaError, match=r"throttle_c in .*board.toml must not lie above .*90 > 80"):
+        board.load(write(tmp_path, text))
+
+
+def test_tables_that_may_be_absent(tmp_path):
+    text = GOOD + 'memory_mib = 64\n[thermal]\nthrottle_c = 70\nlimit_c = 80\n[sources]\na = "b"\n'
+    device = board.load(write(tmp_path, text))
+    assert device.budget.memory_mib == 64 and device.thermal.limit_c == 80.0
+    assert device.sources == {"a": "b"}
+
+
+def test_what_a_source_must_be(tmp_path):
+    with pytest.raises(TtaError, match=r"sources.cores in .* must be a text, but is 3"):
+        board.load(write(tmp_path, GOOD + "[sources]\ncores = 3\n"))
