@@ -87,7 +87,10 @@ def resolve(name: str, machine: Machine | None = None) -> tuple[board.DeviceProf
     if name == "auto":
         return board.load(found.name), found
     profile = board.load(name)
-    return profile, Recognised(profile.name, found.board, "named with --device", True)
+    how = "named with --device"
+    if found.known and found.name != profile.name:
+        how += f", on what looks like {found.name}"
+    return profile, Recognised(profile.name, found.board, how, True)
 
 
 def unsupported() -> dict[str, dict[str, Any]]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from tta.devices.finding import Finding, Subject, fail, ok, warn
 
+_ADAPTERS = {"1a86": "CH340", "10c4": "CP210x", "0403": "FTDI"}  # by USB vendor
 _PORTS = ("/dev/ttyACM*", "/dev/ttyUSB*", "/dev/serial0")
 
 
@@ -32,6 +33,19 @@ def check(subject: Subject) -> Iterator[Finding]:
         yield warn(
             "ModemManager runs, and talks to new /dev/ttyACM* as if they were modems",
             "sudo systemctl disable --now ModemManager",
+        )
+    plugged = {
+        machine.text(path) or "" for path in machine.found("/sys/bus/usb/devices/*/idVendor")
+    }
+    taken = [name for vendor, name in _ADAPTERS.items() if vendor in plugged]
+    if taken and not any("ttyUSB" in port for port in ports):
+        braille = any(machine.found(f"{top}/udev/rules.d/*brltty*") for top in ("/lib", "/usr/lib"))
+        who = ", and brltty is installed, which takes it for a Braille display" if braille else ""
+        yield warn(
+            f"a {taken[0]} adapter is plugged in but has no /dev/ttyUSB*{who}",
+            "sudo apt remove brltty, then plug it in anew"
+            if braille
+            else "see sudo dmesg | tail while plugging it in; in a container add --device /dev/ttyUSB0",
         )
     console = (machine.text("/proc/cmdline") or "").split()
     if "/dev/serial0" in ports and any(

@@ -19,12 +19,15 @@ class Board:
 
     def __init__(self, root, patch):
         self.root, self.patch = root / "board", patch
-        self.packages = root / "packages"
-        self.packages.mkdir()
-        patch.setenv(
-            "PYTHONPATH", os.pathsep.join([str(self.packages), os.environ.get("PYTHONPATH", "")])
-        )
+        self.packages, self.imports = root / "packages", root / "imports"
+        self.packages.mkdir()  # what this process finds
+        self.imports.mkdir()  # what an interpreter imports for a test: empty modules load fast
         patch.syspath_prepend(str(self.packages))
+        patch.setenv("PYTHONPATH", str(self.imports))
+        for name in ("numpy", "onnxruntime", "safetensors", "cv2", "PIL", "serial"):
+            self.write_package(name, "")
+        (self.imports / "paho").mkdir()
+        (self.imports / "paho" / "mqtt.py").write_text("")
         self.device, self.bundle = "auto", BUNDLE
         self.tree("Raspberry Pi 4 Model B Rev 1.4", "raspberrypi,4-model-b", "brcm,bcm2711")
         for path, text in {
@@ -52,7 +55,7 @@ class Board:
         for node in ("/dev/video0", "/dev/video10", "/dev/ttyACM0"):
             self.node(node)
         self.program("vcgencmd", "echo throttled=0x0")
-        self.write_package("picamera2", "")
+        (self.packages / "picamera2.py").write_text("")
         self.says = {
             "root": self.root,
             "folder": "/home/pi",
@@ -95,12 +98,7 @@ class Board:
         (self.root / "bin" / name).chmod(0o755)
 
     def write_package(self, name, text):
-        (self.packages / f"{name}.py").write_text(text)
-        importlib.invalidate_caches()
-
-    def remove_package(self, name):
-        (self.packages / f"{name}.py").unlink()
-        importlib.invalidate_caches()
+        (self.imports / f"{name}.py").write_text(text)
 
     def distribution(self, name, version):
         """What ``pip`` leaves of a package, found before the real one."""

@@ -222,19 +222,19 @@ FAULTS = {
             "safetensors",
             "raise ModuleNotFoundError(\"No module named 'safetensors'\", name='safetensors')",
         ),
-        lambda b: b.remove_package("safetensors"),
+        lambda b: b.write_package("safetensors", ""),
     ),
     "system library absent": Fault(
         "packages", "fail", "numpy .*does not load: .*libopenblas", "--force-reinstall .*'numpy>=1.24'",
         lambda b: b.write_package("numpy", "raise ImportError('libopenblas.so.0: cannot open')"),
-        lambda b: b.remove_package("numpy"),
+        lambda b: b.write_package("numpy", ""),
     ),
     "wheel for another processor": Fault(
         "packages", "fail", "onnxruntime .*illegal instruction", "--force-reinstall .*from PyPI",
         lambda b: b.write_package(
             "onnxruntime", "import os, signal\nos.kill(os.getpid(), signal.SIGILL)"
         ),
-        lambda b: b.remove_package("onnxruntime"),
+        lambda b: b.write_package("onnxruntime", ""),
     ),
     "package too old": Fault(
         "packages", "fail", r"onnxruntime 1\.16\.3 is older than 1\.18",
@@ -254,7 +254,7 @@ FAULTS = {
     "OpenCV without libGL": Fault(
         "extras", "warn", "cv2 is installed but does not load: .*libGL", r"uninstall .*tta-edge\[camera\]",
         lambda b: b.write_package("cv2", "raise ImportError('libGL.so.1: cannot open')"),
-        lambda b: b.remove_package("cv2"),
+        lambda b: b.write_package("cv2", ""),
     ),
     "not in group video": Fault(
         "camera", "fail", "/dev/video0 .unicam.: this user is not in group video",
@@ -286,6 +286,14 @@ FAULTS = {
     "ModemManager": Fault(
         "serial", "warn", "ModemManager runs", "systemctl disable --now ModemManager",
         lambda b: b.write("/proc/812/comm", "ModemManager\n"), lambda b: b.remove("/proc/812/comm"),
+    ),
+    "brltty": Fault(
+        "serial", "warn", "CH340 adapter .*no /dev/ttyUSB.*brltty", "apt remove brltty",
+        lambda b: (
+            b.write("/sys/bus/usb/devices/1-1/idVendor", "1a86"),
+            b.write("/usr/lib/udev/rules.d/90-brltty-device.rules", ""),
+        ),
+        lambda b: (b.remove("/usr/lib/udev/rules.d/90-brltty-device.rules"), b.node("/dev/ttyUSB0")),
     ),
     "console on the pin header": Fault(
         "serial", "warn", "console is on /dev/serial0", "raspi-config nonint do_serial_cons 1",

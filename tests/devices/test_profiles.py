@@ -1,6 +1,7 @@
 """Device profiles: every shipped file, and what a mistake in one says."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
@@ -172,3 +173,22 @@ def test_tables_that_may_be_absent(tmp_path):
 def test_what_a_source_must_be(tmp_path):
     with pytest.raises(TtaError, match=r"sources.cores in .* must be a text, but is 3"):
         board.load(write(tmp_path, GOOD + "[sources]\ncores = 3\n"))
+
+
+@pytest.mark.parametrize("name", board.names())
+def test_the_page_has_the_profile(name):
+    device = board.load(name)
+    page = (Path(__file__).parents[2] / "docs" / "devices.md").read_text()
+    (row,) = [line for line in page.splitlines() if line.startswith(f"| `{name}` |")]
+    told = [
+        device.title,
+        device.cpu,
+        f"{device.memory_mib} MiB, {device.cores}",
+        f"{device.threads.inference}, {device.threads.adaptation}",
+        device.adapt,
+        f"{device.budget.adapt_ms_per_s:g} ms/s",
+        device.camera,
+    ]
+    if device.thermal:
+        told.append(f"{device.thermal.throttle_c:g} °C, {device.thermal.limit_c:g} °C")
+    assert [text for text in told if text not in row] == []

@@ -130,7 +130,9 @@ def test_a_name_wins_over_what_the_board_is(tmp_path):
     tree(tmp_path, *KNOWN[0][:2])
     profile, found = resolve("rpi5", machine(tmp_path))
     assert profile.name == "rpi5" and found.known and found.board == KNOWN[0][0]
+    assert found.how == "named with --device, on what looks like rpi4"
     assert resolve("auto", machine(tmp_path))[0].name == "rpi4"
+    assert resolve("rpi4", machine(tmp_path))[1].how == "named with --device"
     with pytest.raises(NotFoundError, match="no device named 'rpi6'"):
         resolve("rpi6", machine(tmp_path))
 
@@ -138,7 +140,7 @@ def test_a_name_wins_over_what_the_board_is(tmp_path):
 def test_run_says_that_it_does_not_know_the_board(tmp_path, monkeypatch, capsys):
     tree(tmp_path, "Radxa ROCK 5B", ["radxa,rock-5b"])
     monkeypatch.setattr("tta.devices.recognition.Machine", lambda: machine(tmp_path))
-    words = [BUNDLE, "synthetic://?shape=28x28x1&frames=4", "--sink", "null"]
+    words = [BUNDLE, "synthetic://?shape=28x28x1&dtype=uint8&frames=4", "--sink", "null"]
     assert main(["run", *words]) == 0
     err = capsys.readouterr().err
     assert "no profile for Radxa ROCK 5B" in err and "served as generic-arm64" in err
