@@ -106,7 +106,9 @@ class Machine:
 
     def try_import(self, module: str) -> Answer:
         """Import a module in a process of its own, which a broken one may crash."""
-        code = f"import sys; sys.path = [p for p in sys.path if p]; import {module}"  # not from here
+        code = (
+            f"import sys; sys.path = [p for p in sys.path if p]; import {module}"  # not from here
+        )
         return _answer([self.python_program, "-c", code], _IMPORT_S)
 
     def may_use(self, path: str) -> bool:

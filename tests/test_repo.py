@@ -56,3 +56,18 @@ def test_no_module_hides_a_standard_one():
 
 def test_ci_is_executable():
     assert (ROOT / ".ci" / "run").stat().st_mode & 0o111
+
+
+def test_one_version_everywhere():
+    version = re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(), re.M)[1]
+    assert f'__version__ = "{version}"' in (ROOT / "tta" / "__init__.py").read_text()
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
+    assert re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.M)[1] == version
+
+
+def test_links_of_documents_lead_somewhere():
+    for name in ("CHANGELOG.md", "SECURITY.md", "docs/devices.md"):
+        page = ROOT / name
+        links = re.findall(r"\]\(([^)#]+)\)", page.read_text())
+        local = [link for link in links if not link.startswith("http")]
+        assert [link for link in local if not (page.parent / link).exists()] == []
