@@ -30,7 +30,7 @@ def check(subject: Subject) -> Iterator[Finding]:
         )
         return
     fact = f"{free:.0f} MiB of {total:.0f} free at {point}"
-    cure = "sudo apt clean && sudo journalctl --vacuum-size=50M; the largest: sudo du -xh / | sort -h | tail"
+    cure = f"sudo apt clean && sudo journalctl --vacuum-size=50M; the largest: sudo du -xh {point} | sort -h"
     if free < FULL_MIB:
         yield fail(f"{fact}: the disk is full", cure)
     elif free < SHORT_MIB:

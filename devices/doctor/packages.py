@@ -51,6 +51,12 @@ def _examine(subject: Subject, name: str, oldest: tuple[int, int], found: str | 
             f"pip install --force-reinstall --no-cache-dir '{name}>={least}', from PyPI and not from another "
             "index, on this board",
         )
+    if tried.status and ("_ARRAY_API" in tried.text or "compiled using NumPy 1" in tried.text):
+        return fail(
+            f"{name} {found or ''} was built for numpy 1, and does not load beside numpy "
+            f"{version_of('numpy') or '2'}",
+            f"pip install -U '{name}>={least}', or where there is no newer one: pip install 'numpy<2'",
+        )
     if tried.status:
         why = (tried.text.splitlines() or ["no message"])[-1]
         return fail(

@@ -236,6 +236,13 @@ FAULTS = {
         ),
         lambda b: b.write_package("onnxruntime", ""),
     ),
+    "built for numpy 1": Fault(
+        "packages", "fail", "onnxruntime .*was built for numpy 1", "pip install 'numpy<2'",
+        lambda b: b.write_package(
+            "onnxruntime", "raise ImportError('AttributeError: _ARRAY_API not found')"
+        ),
+        lambda b: b.write_package("onnxruntime", ""),
+    ),
     "package too old": Fault(
         "packages", "fail", r"onnxruntime 1\.16\.3 is older than 1\.18",
         r"pip install -U 'onnxruntime>=1\.18'",

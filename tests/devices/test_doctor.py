@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.devices.boards import BUNDLE, Board
-from tests.devices.faults import CUDA, FAULTS, broken_cuda
+from tests.devices.faults import CPU, CUDA, FAULTS, broken_cuda, jetson, session
 from tta import registry
 from tta.cli import main
 from tta.commands.doctor import examination
@@ -76,6 +76,25 @@ def test_nodes_are_counted_where_onnxruntime_does_not_say(board, monkeypatch):
     monkeypatch.setattr(placement, "_profiled", lambda session: {})
     (unknown,) = board.findings("placement")
     assert unknown.level == "ok" and "is not known" in unknown.fact
+
+
+def test_nodes_that_a_provider_leaves_to_the_cpu_are_told(board, monkeypatch):
+    from collections import Counter
+
+    from tta.runtime.doctor import placement
+
+    jetson(board)
+    session(board)
+    nodes = {CUDA: Counter(Conv=9), CPU: Counter(Shape=2, Gather=1)}
+    monkeypatch.setattr(placement, "_assigned", lambda session: nodes)
+    cuda = board.findings("placement")[0]
+    assert (cuda.level, cuda.fact) == (
+        "ok",
+        "cuda runs 9 of 12 nodes, the CPU runs 2 Shape, 1 Gather",
+    )
+    nodes[CPU]["Resize"] = 30
+    cuda = board.findings("placement")[0]
+    assert cuda.level == "warn" and "9 of 42 nodes, the CPU runs 30 Resize" in cuda.fact
 
 
 def test_a_check_that_breaks_is_a_finding(board, monkeypatch):
