@@ -391,15 +391,6 @@ class Stream:
 
 
 __all__ = [
-    "Counts",
-    "Model",
-    "Outcome",
-    "Step",
-    "Stream",
-    "check_coupling",
-    "check_needs",
-    "fewest",
-    "make_adapter",
-    "prediction",
-    "unfit",
-]
+    "Counts", "Model", "Outcome", "Step", "Stream", "check_coupling", "check_needs", "fewest",
+    "make_adapter", "prediction", "unfit",
+]  # fmt: skip

@@ -86,7 +86,7 @@ class Monitor:
             name: registry.load("tta.drift", name)(manifest, calibration) for name in names
         }
         found = {name: threshold(manifest, name, batch) for name in names}
-        self._thresholds = {name: value for name, value in found.items() if value is not None}
+        self.thresholds = {name: value for name, value in found.items() if value is not None}
         self._batched = {name: f"{name}@{batch}" for name in names}
         self.watch = Watch(calibration, [*names, *self._batched.values()], policy or AlarmPolicy())
         self._scores = dict.fromkeys(names, math.nan)
@@ -198,7 +198,7 @@ class Monitor:
 
     def _level(self, scores: Mapping[str, float]) -> Level:
         worst = max(
-            (share for n, t in self._thresholds.items() if (share := scores[n] / t) == share),
+            (share for n, t in self.thresholds.items() if (share := scores[n] / t) == share),
             default=0.0,
         )
         watch = self.watch

@@ -10,6 +10,7 @@ from tta.runtime.sink_uri import open_sink
 EXAMPLES = {
     "null": lambda tmp_path: "null",
     "stdout": lambda tmp_path: "stdout?json=true",
+    "live": lambda tmp_path: "live?every_s=0.001",
     "jsonl": lambda tmp_path: f"jsonl:{tmp_path}/out.jsonl",
 }
 
