@@ -79,10 +79,11 @@ class Live:
             print(self.line(name, seen, now_s), file=self._out, flush=True)
 
     def line(self, name: str, seen: RecentResults, now_s: float) -> str:
-        """A stream in one line; what was decided since the last one is in it once."""
+        """A stream in one line, with the last decision since the line before."""
         parts = [time.strftime("%H:%M:%S"), *([name] if name else []), *self._figures(seen, now_s)]
-        parts += list(seen.told)
-        seen.told.clear()
+        if seen.told:
+            parts.append(seen.told[-1])
+            seen.told.clear()
         return "  ".join(parts)
 
     def _figures(self, seen: RecentResults, now_s: float) -> list[str]:
@@ -92,7 +93,7 @@ class Live:
         lost = [
             f"{n:,} {what}" for n, what in ((seen.lost, "dropped"), (seen.skipped, "skipped")) if n
         ]
-        return parts + lost + [self._drift(seen), self._state(seen)]
+        return [*parts, *lost, f"drift: {self._drift(seen)}", self._state(seen)]
 
     def _drift(self, seen: RecentResults) -> str:
         assert seen.last is not None
@@ -102,7 +103,7 @@ class Live:
         shares = {k: report.scores[k] / v for k, v in limits.items() if k in report.scores}
         top = sorted((k for k in shares if shares[k] == shares[k]), key=lambda k: -shares[k])
         told = ", ".join(f"{k} {shares[k]:.1f}" for k in top[:SHOWN])
-        return f"drift {report.level}" + (f" ({told} of threshold)" if told else "")
+        return report.level + (f" ({told} of threshold)" if told else "")
 
     def _state(self, seen: RecentResults) -> str:
         assert seen.last is not None

@@ -40,7 +40,7 @@ def test_a_line_says_rate_latency_losses_drift_and_what_was_decided(capsys):
     live.close()
     line = capsys.readouterr().out
     assert line.count("\n") == 1
-    for word in ("cam", "5 frames", "4.0 ms (p99 4.0)", "2 dropped", "1 skipped", "drift drift"):
+    for word in ("cam", "5 frames", "4.0 ms (p99 4.0)", "2 dropped", "1 skipped", "drift: drift"):
         assert word in line
     assert "frame 6: commit, the stream is away from the source (step 3)" in line
     assert "hold" not in line
