@@ -27,9 +27,9 @@ from tta.bundle import Bundle
 from tta.errors import FrameError, SourceError
 from tta.protocols import Adapter, Sink, Source
 from tta.records import Array, Frame, Prediction, Result
+from tta.runtime.outlet import outlet, undelivered
 from tta.runtime.redaction import redact
 from tta.runtime.regime import Inline, Regime, check_serving, regime
-from tta.runtime.sink_uri import open_sink
 from tta.runtime.source_uri import open_source
 from tta.runtime.stream import Model, Stream
 
@@ -141,7 +141,8 @@ def run(
         bundle: bundle, or path of one.
         sources: one or several source URIs or objects; each gets a stream of its own.
         adapter: ``name?option=value``, an adapter object, or ``auto``, which chooses, see ``tta.choice``.
-        sinks: one or several sink names or objects; each sees every result.
+        sinks: one or several sink names or objects; each sees every result. One that is named has a queue and
+            a thread of its own, see ``outlet``; an object is called in the loop.
         serve: ``stream`` or ``batch``, see ``advance``.
         threads: inference threads.
         limit: frames a source at most.
@@ -174,11 +175,13 @@ def run(
             frames: Iterable[Frame] = stack.enter_context(source)
             what = redact(each) if isinstance(each, str) else type(each).__name__
             one = Stream(shared, adapter, name, **stream)
+            one.counts.live = source.live
             if attach := getattr(source, "attach", None):  # a source that corrects its channels
                 attach(one)
             pairs.append((one, _first(frames, limit, what)))
             entered.append(source)
-        sinks_ = [open_sink(s) if isinstance(s, str) else s for s in outs]
+        live = any(source.live for source in entered)
+        sinks_ = [outlet(s, waits=not live) if isinstance(s, str) else s for s in outs]
         for sink in sinks_:
             stack.callback(sink.close)
         made = [stream_ for stream_, _ in pairs]
@@ -189,7 +192,7 @@ def run(
                 told(made)
         if adapter != "none":
             shared.check_memory()  # and once more, now that a session is there
-        when = regime(adapt, duty, any(source.live for source in entered), budget)
+        when = regime(adapt, duty, live, budget)
         stack.callback(when.finish, made)
         when.prepare(made)
         try:
@@ -201,6 +204,7 @@ def run(
         for (stream_, _), source in zip(pairs, entered):
             stream_.counts.unreadable = getattr(source, "errors", 0)
             stream_.counts.last_unreadable = getattr(source, "last_error", "")
+    undelivered(sinks_, made)
     return [stream for stream, _ in pairs]
 
 

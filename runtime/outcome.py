@@ -17,6 +17,9 @@ class Counts:
     skipped: int = 0
     unreadable: int = 0  # readings that the source could make no frame of
     last_unreadable: str = ""
+    live: bool = False  # whether the source waits for nobody
+    undelivered: int = 0  # results that a sink did not take
+    last_undelivered: str = ""  # which sink, and why
     commits: int = 0
     rollbacks: int = 0
     resets: int = 0

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 
-from tta.records import Decision, Result
+from tta.records import Decision, DriftReport, Result
 
 
 def record(result: Result) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def record(result: Result) -> dict[str, Any]:
             served=prediction.served,
         )
     out["skipped"] = result.skipped
-    out["drift"] = {"level": report.level, "scores": report.scores}
+    out["drift"] = _drift(report)
     if report.decision is not None:  # the layers' scores change with the batches only
         out["drift"]["layers"] = report.layers
         out["decision"] = _decision(report.decision)
@@ -53,7 +53,29 @@ def record(result: Result) -> dict[str, Any]:
 
 def json_line(result: Result) -> str:
     """The record as strict JSON with a line feed."""
-    return json.dumps(record(result), allow_nan=False, ensure_ascii=False) + "\n"
+    global _last
+    report = result.report
+    if report.decision is not None or report.shift is not None:
+        return _text(record(result)) + "\n"
+    known, drift = _last
+    if known is not report:  # it stays the same object until a score changes
+        drift = _text(_plain(_drift(report)))
+        _last = report, drift
+    bare = record(replace(result, report=_NO_REPORT))
+    del bare["drift"]
+    return f'{_text(bare)[:-1]}, "drift": {drift}}}\n'
+
+
+_NO_REPORT = DriftReport({})
+_last: tuple[DriftReport, str] = _NO_REPORT, ""
+
+
+def _text(plain: Any) -> str:
+    return json.dumps(plain, allow_nan=False, ensure_ascii=False)
+
+
+def _drift(report: DriftReport) -> dict[str, Any]:
+    return {"level": report.level, "scores": report.scores}
 
 
 def _decision(decision: Decision) -> dict[str, Any]:

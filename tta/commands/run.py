@@ -159,11 +159,17 @@ def command(given: argparse.Namespace) -> None:
         if counts.unreadable:
             lost = f"{name}{counts.unreadable} readings were no frames, the last: {counts.last_unreadable}"
             print(lost, file=sys.stderr)
+        if counts.last_undelivered:
+            lost = f"{counts.undelivered:,} results did not reach {counts.last_undelivered}"
+            print(f"{name}{lost}", file=sys.stderr)
     if given.save_state:
         save_state(given.save_state, streams[0].current, bundle)
     for stream in streams:
         if 0 < stream.counts.frames == stream.counts.skipped:
             raise TtaError(f"no frame could be used, the last because {stream.complaint}")
+    missed = sum(stream.counts.undelivered for stream in streams if not stream.counts.live)
+    if missed:
+        raise TtaError(f"of what could have waited {missed:,} results are lost, see above")
 
 
 def _by_rule(refused: Mapping[str, int]) -> str:

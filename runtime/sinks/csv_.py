@@ -1,0 +1,96 @@
+"""Writes results as a table: ``csv:out.csv?append=false&every=32&rotate_mib=0&keep=3``."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Mapping
+
+from tta import registry
+from tta.records import Result
+from tta.runtime.rotating_file import RotatingFile
+
+COLUMNS = (
+    "stream", "seq", "t_s", "predicted", "confidence", "entropy_nats", "latency_ms", "state", "level",
+    "decision", "reason", "label", "skipped",
+)  # fmt: skip
+
+
+class Csv:
+    """One row a result, RFC 4180, with a head; an empty cell is what is not known.
+
+    After the columns of ``COLUMNS`` comes one for each drift metric. A cell that a spreadsheet would take
+    for a formula gets an apostrophe before it.
+
+    Args:
+        path: the file; its folder must exist.
+        append: add to the file instead of beginning it anew.
+        every: lines per batch.
+        rotate_mib: size at which the file becomes ``path.1`` and another begins; 0 for never.
+        keep: older files that stay.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        append: bool = False,
+        every: int = 32,
+        rotate_mib: float = 0.0,
+        keep: int = 3,
+    ) -> None:
+        self._metrics = tuple(registry.names("tta.drift"))
+        self._text = io.StringIO()
+        self._rows = csv.writer(self._text)
+        head = self._line((*COLUMNS, *self._metrics))
+        self._file = RotatingFile(
+            "csv", path, append=append, every=every, mib=rotate_mib, keep=keep, head=head
+        )
+
+    def write(self, result: Result) -> None:
+        """Write one row."""
+        frame, found, report = result.frame, result.prediction, result.report
+        decision = report.decision
+        cells: list[object] = [result.stream, frame.seq, _number(frame.t_s)]
+        if found is None:
+            cells += [""] * 5
+        else:
+            cells += [
+                found.label if found.probabilities.size else "",
+                _number(found.confidence),
+                _number(found.entropy),
+                _number(1e3 * found.latency_s),
+                found.state,
+            ]
+        cells += [
+            report.level,
+            decision.action if decision else "",
+            decision.reason if decision else "",
+            frame.meta.get("label", ""),
+            result.skipped,
+        ]
+        cells += self._scores(report.scores)
+        self._file.write(self._line([_safe(cell) for cell in cells]), urgent=decision is not None)
+
+    def close(self) -> None:
+        """Flush and close; a second time does nothing."""
+        self._file.close()
+
+    def _scores(self, scores: Mapping[str, float]) -> list[str]:
+        return [_number(scores.get(name, math.nan)) for name in self._metrics]
+
+    def _line(self, cells: object) -> str:
+        self._text.seek(0)
+        self._text.truncate()
+        self._rows.writerow(cells)  # type: ignore[arg-type]
+        return self._text.getvalue()
+
+
+def _number(value: float) -> str:
+    return f"{value:.7g}" if math.isfinite(value) else ""
+
+
+def _safe(cell: object) -> object:
+    text = str(cell)
+    return f"'{text}" if isinstance(cell, str) and text[:1] in "=+@" and text else cell
