@@ -2,6 +2,7 @@
 
 import threading
 import time
+from importlib.resources import files
 
 import numpy as np
 import pytest
