@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from importlib.util import find_spec
-from typing import cast
+from typing import Any, cast
 
 from tta import registry
 from tta.errors import TtaError
@@ -33,6 +33,17 @@ def open_sink(text: str) -> Sink:
 
     >>> open_sink("null").write(None)
     """
+    made, rest, options = parted(text)
+    return cast(Sink, made(*rest, **options))
+
+
+def parted(text: str) -> tuple[type[Any], list[str], dict[str, Any]]:
+    """The class that a text names and what it is to be made with; nothing is opened.
+
+    Raises:
+        NotFoundError: no such sink, class or option.
+        TtaError: an option is of the wrong kind.
+    """
     if "\0" in text:
         raise TtaError(f"{text!r} is no sink: it has a null byte")
     head, _, query = text.rpartition("?") if "?" in text else (text, "", "")
@@ -42,4 +53,4 @@ def open_sink(text: str) -> Sink:
     if match and find_spec(name.partition(".")[0]):  # else it is a misspelt name
         name, rest = match[1], [] if match[2] is None else [match[2]]
     made = registry.load(_PACKAGE, name)
-    return cast(Sink, made(*rest, **fit(made, f"sink {name}", rest, query, {}, TtaError)))
+    return made, rest, fit(made, f"sink {name}", rest, query, {}, TtaError)

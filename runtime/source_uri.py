@@ -100,21 +100,31 @@ def _scheme_of(path: str) -> str:
 
 
 def _make(name: str, rest: list[str], query: str, options: dict[str, Any]) -> Source:
-    if ":" in name:
-        made, what = registry.load(_PACKAGE, name), name
-    else:
-        known = _by_scheme()
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=3) or sorted(known)
-            raise NotFoundError(
-                f"no source serves {name}://; known: {', '.join(near)}, or a class of your own as "
-                "my_pkg.my_mod:Class"
-            )
-        made, what = registry.load(_PACKAGE, known[name]), f"{name}://"
+    file = name if ":" in name else _file(name)
+    made, what = registry.load(_PACKAGE, file), name if ":" in name else f"{name}://"
     if not getattr(made, "captured", False):
         return cast(Source, made(*rest, **fit(made, what, rest, query, options, SourceError)))
-    file = name if ":" in name else known[name]
     return _captured(made, file, what, rest, query, options)
+
+
+def source_class(scheme: str) -> type[Any]:
+    """The class that serves a scheme.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    return registry.load(_PACKAGE, _file(scheme))
+
+
+def _file(scheme: str) -> str:
+    known = _by_scheme()
+    if scheme not in known:
+        near = difflib.get_close_matches(scheme, known, n=3) or sorted(known)
+        raise NotFoundError(
+            f"no source serves {scheme}://; known: {', '.join(near)}, or a class of your own as "
+            "my_pkg.my_mod:Class"
+        )
+    return known[scheme]
 
 
 def _captured(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 from tta.alarm_arguments import add_run_arguments, policy, told
-from tta.arguments import whole
+from tta.arguments import Located, number, path_at, read_path, whole, written_path
+from tta.configuration import add_config, settled
 from tta.errors import TtaError
 from tta.governor import MODES
 from tta.record_arguments import record_arguments
@@ -17,15 +19,31 @@ HELP = "stream a source through a bundle that adapts"
 
 
 def arguments(p: argparse.ArgumentParser) -> None:
-    """What the command may be told."""
-    p.add_argument("bundle")
-    p.add_argument("source", nargs="+", help="dir://…, npz://…, file://…, serial://…, 0 (camera)")
+    """What the command may be told, by itself or in a file."""
+    flags(p)
+    add_config(p)
+
+
+def flags(p: argparse.ArgumentParser) -> None:
+    """What may also be a key of the file."""
+    p.add_argument("bundle", type=read_path)
+    p.add_argument(
+        "source",
+        nargs="+",
+        type=Located(_source_at),
+        help="dir://…, npz://…, file://…, serial://…, 0 (camera)",
+    )
     p.add_argument(
         "--adapter",
         default="auto",
         help="name?option=value, or auto: what suits the bundle (default auto)",
     )
-    p.add_argument("--sink", action="append", help="stdout, jsonl:FILE, null; may be repeated")
+    p.add_argument(
+        "--sink",
+        action="append",
+        type=Located(_sink_at, written=True),
+        help="stdout, jsonl:FILE, null; may be repeated",
+    )
     p.add_argument("--batch", type=whole(1), default=16, help="frames a step (default 16)")
     p.add_argument(
         "--buffer",
@@ -40,6 +58,7 @@ def arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--device",
         default="auto",
+        type=Located(_profile_at),
         help="device profile: rpi5, a .toml file, or auto: what this board is (default auto)",
     )
     p.add_argument(
@@ -49,14 +68,17 @@ def arguments(p: argparse.ArgumentParser) -> None:
         help="inline in the frame loop, or a worker beside it (auto: files inline, live by the device)",
     )
     p.add_argument(
-        "--duty", type=float, metavar="D", help="share of the time for inline adaptation"
+        "--duty",
+        type=number(0, 1, above=True),
+        metavar="D",
+        help="share of the time for inline adaptation",
     )
     p.add_argument(
-        "--every", type=whole(1), default=0, metavar="K", help="learn from every K-th frame"
+        "--every", type=whole(0), default=0, metavar="K", help="learn from every K-th frame"
     )
     p.add_argument(
         "--commit-s",
-        type=float,
+        type=number(0),
         default=0.0,
         metavar="T",
         help="seconds between two commits at least",
@@ -65,10 +87,11 @@ def arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("--ep-profile", choices=PROFILES, help="how slots reach the served session")
     p.add_argument("--memory-mib", type=whole(1), help="memory that the process may have")
     p.add_argument("--limit", type=whole(1), help="frames a source at most")
-    p.add_argument("--state", help="adapted state to start from")
-    p.add_argument("--save-state", help="file for the state at the end")
+    p.add_argument("--state", type=read_path, help="adapted state to start from")
+    p.add_argument("--save-state", type=written_path, help="file for the state at the end")
     p.add_argument(
         "--canaries",
+        type=read_path,
         metavar="DIR",
         help="labelled frames that no state may unlearn, a folder a stream, beside the bundle's",
     )
@@ -78,15 +101,27 @@ def arguments(p: argparse.ArgumentParser) -> None:
         metavar="RULES",
         help="frames that must not teach: default (all rules), none, or names a,b",
     )
-    p.add_argument("--log", metavar="PATH", help="audit log of decisions, read by tta log")
+    p.add_argument(
+        "--log",
+        type=written_path,
+        metavar="PATH",
+        help="audit log of decisions, read by tta log",
+    )
     p.add_argument(
         "--log-mib", type=whole(1), default=64, metavar="N", help="its size at most (default 64)"
     )
     p.add_argument(
-        "--state-dir", metavar="DIR", help="keep the states there durably, and begin with the last"
+        "--state-dir",
+        type=written_path,
+        metavar="DIR",
+        help="keep the states there durably, and begin with the last",
     )
     p.add_argument(
-        "--durable-s", type=float, default=60.0, metavar="T", help="at most so often (default 60)"
+        "--durable-s",
+        type=number(0),
+        default=60.0,
+        metavar="T",
+        help="at most so often (default 60)",
     )
     record_arguments(p)
     add_run_arguments(p)
@@ -102,6 +137,7 @@ def command(given: argparse.Namespace) -> None:
     from tta.runtime.provider import model_options
     from tta.runtime.store import check_target, load_state, save_state
 
+    given = settled(given, flags)
     settle_allocator()
     alarms = policy(given)
     profile, recognised = resolve(given.device)
@@ -174,3 +210,19 @@ def command(given: argparse.Namespace) -> None:
 
 def _by_rule(refused: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {n}" for name, n in refused.items())
+
+
+def _source_at(uri: str, folder: Path) -> str:
+    from tta.runtime.located import source_at
+
+    return source_at(uri, folder)
+
+
+def _sink_at(text: str, folder: Path) -> str:
+    from tta.runtime.located import sink_at
+
+    return sink_at(text, folder)
+
+
+def _profile_at(text: str, folder: Path) -> str:
+    return path_at(text, folder) if text.endswith(".toml") else text
