@@ -29,9 +29,9 @@ from tta.errors import SourceError, TtaError
 from tta.records import Frame
 from tta.runtime.backoff import Backoff
 from tta.runtime.capture_process import CaptureProcess, Opener
+from tta.runtime.pulse import POLL_S, beat, wait
 from tta.runtime.source_log import SourceLog
 
-_POLL_S = 0.25  # between two looks whether another thread closed the source
 _STEADY_S = 10.0  # a connection that lasted this long is no longer one of a row of failures
 
 
@@ -190,7 +190,7 @@ class Capture:
                     f"{self.opener.title} gave no frame for {self._give_up_s:g} s; the last try: "
                     f"{self.last_error}"
                 )
-            self._closing.wait(self.backoff.next_s())
+            wait(self._closing, self.backoff.next_s())
 
     def _start(self) -> None:
         """Start a process and wait until its source is open.
@@ -233,7 +233,8 @@ class Capture:
             TtaError: the source failed, hangs, or its process died.
         """
         title, found = self.opener.title, False
-        for event in process.events(min(_POLL_S, until - time.monotonic())):
+        beat()
+        for event in process.events(min(POLL_S, until - time.monotonic())):
             if event["event"] == "bad":
                 self.counts.bad += event["count"] - self._bad
                 self._bad = event["count"]

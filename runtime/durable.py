@@ -158,7 +158,7 @@ class Durable:
                 "a state is durable every so many seconds, 0 or more, and one or more are kept, but "
                 f"was given {every_s:g} s and {kept}"
             )
-        self.folder, self._every_s, self._kept = Path(os.path.expanduser(folder)), every_s, kept
+        self.folder, self.every_s, self._kept = Path(os.path.expanduser(folder)), every_s, kept
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = (self.folder / "lock").open("w")
@@ -224,7 +224,7 @@ class Durable:
                     self._change.wait()
                 while (
                     self._open
-                    and (left := last + max(self._every_s, RETRY_S) - time.monotonic()) > 0
+                    and (left := last + max(self.every_s, RETRY_S) - time.monotonic()) > 0
                 ):
                     self._change.wait(left)
             self._put()

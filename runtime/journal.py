@@ -14,7 +14,7 @@ from typing import Any
 
 from tta.errors import TtaError
 from tta.governor import SETTINGS
-from tta.records import Result
+from tta.records import Decision, Result
 from tta.runtime.history import CAP_MIB, History, figures_text
 from tta.runtime.stream import Stream
 
@@ -58,6 +58,7 @@ class Journal:
         self._runs: dict[str, int] = {}
         self._state: dict[str, str] = {}
         self._drift_s: dict[str, float] = {}
+        self._last: dict[str, tuple[int, float]] = {}  # frame, and its time
         self._rows: queue.Queue[tuple[str, dict[str, Any]] | None] = queue.Queue(MOST_WAITING)
         self.lost = 0
         self._thread = threading.Thread(target=self._work, name="tta-log", daemon=True)
@@ -94,6 +95,7 @@ class Journal:
     def write(self, result: Result) -> None:
         """Take one result; what is not worth a row costs a comparison."""
         report, name = result.report, result.stream
+        self._last[name] = result.frame.seq, result.frame.t_s
         now = time.monotonic()
         late = now - self._drift_s.get(name, -EVERY_S) >= EVERY_S
         if report.decision is None and report.shift is None and not late:
@@ -110,22 +112,38 @@ class Journal:
             shift = None if report.shift is None else json.dumps(asdict(report.shift))
             scores = figures_text(report.scores)
             self._put("drift", {**where, "level": report.level, "scores": scores, "shift": shift})
-        if (decision := report.decision) is not None:
-            before, stream = self._state.get(name), self._streams.get(name)
-            moved = decision.action in ("commit", "reset")
-            after = stream.current.hash if stream and moved else before
-            self._state[name] = after or ""
-            made = {
-                "action": decision.action,
-                "reason": decision.reason,
-                "step": decision.step,
-                "before": before,
-                "after": after,
-                "parent": stream.current.parent if stream else None,
-                "served": decision.state,
-                "figures": figures_text(decision.figures),
-            }
-            self._put("decisions", {**where, **made})
+        if report.decision is not None:
+            self._decided(where, report.decision)
+
+    def note(self, stream: Stream, decision: Decision) -> None:
+        """Take a decision that no result carries: it stands behind the frame that came last."""
+        seq, t_s = self._last.get(stream.name, (None, None))
+        where = {
+            "run": self._runs.get(stream.name),
+            "stream": stream.name,
+            "seq": seq,
+            "t_s": t_s,
+            "wall_s": time.time(),
+        }
+        self._decided(where, decision)
+
+    def _decided(self, where: dict[str, Any], decision: Decision) -> None:
+        name = where["stream"]
+        before, stream = self._state.get(name), self._streams.get(name)
+        moved = decision.action in ("commit", "reset")
+        after = stream.current.hash if stream and moved else before
+        self._state[name] = after or ""
+        made = {
+            "action": decision.action,
+            "reason": decision.reason,
+            "step": decision.step,
+            "before": before,
+            "after": after,
+            "parent": stream.current.parent if stream else None,
+            "served": decision.state,
+            "figures": figures_text(decision.figures),
+        }
+        self._put("decisions", {**where, **made})
 
     def _put(self, table: str, row: dict[str, Any]) -> None:
         try:

@@ -16,8 +16,8 @@ sources adapt beside the loop, in a worker. ``regime`` says when a round of adap
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -28,13 +28,14 @@ from tta.errors import FrameError, SourceError
 from tta.protocols import Adapter, Sink, Source
 from tta.records import Array, Frame, Prediction, Result
 from tta.runtime.outlet import outlet, undelivered
+from tta.runtime.pulse import beat
 from tta.runtime.redaction import redact
 from tta.runtime.regime import Inline, Regime, check_serving, regime
 from tta.runtime.source_uri import open_source
 from tta.runtime.stream import Model, Stream
 
 Serve = Literal["stream", "batch"]
-
+Beside = Callable[[Sequence[Stream], Regime], AbstractContextManager[object]]
 
 INLINE = Inline()
 
@@ -108,6 +109,7 @@ def results(
     waiting = [(stream, iter(frames)) for stream, frames in streams]
     while waiting:
         for pair in list(waiting):
+            beat()
             stream, frames = pair
             frame = next(frames, None)
             if frame is not None:
@@ -131,6 +133,7 @@ def run(
     duty: float | None = None,
     budget: float | None = None,
     model: Mapping[str, Any] | None = None,
+    beside: Beside | None = None,
     **stream: Any,
 ) -> list[Stream]:
     """Run a bundle over sources into sinks; returns the streams with their final states.
@@ -150,6 +153,7 @@ def run(
         duty: share of the time that inline adaptation may take.
         budget: the same for live sources under ``auto``, on devices without a core to spare.
         model: further options of ``Model``: ``providers``, ``profile``, ``memory_mib``, ...
+        beside: what is entered with the streams and their regime when all is open, and left first.
         **stream: further options of ``Stream``: ``batch``, ``buffer``, ``governor``, ``metrics``, ``state``,
             ``every``, ``alarms``, ``canaries``,
             ``quarantine``.
@@ -195,6 +199,8 @@ def run(
         when = regime(adapt, duty, live, budget)
         stack.callback(when.finish, made)
         when.prepare(made)
+        if beside is not None:
+            stack.enter_context(beside(made, when))
         try:
             for result in results(pairs, serve, when):
                 for sink in sinks_:

@@ -92,17 +92,21 @@ class Duty(Inline):
         """Rehearse a round of each stream, and refuse a duty that would see one too seldom."""
         for stream in streams:
             self._expected_s = max(self._expected_s, rehearse(stream, self._clock))
-        cost = self._expected_s * max(1, len(streams))
-        if cost > self.share * LONGEST_S:
+        self.check(self.share, len(streams))
+        self._order = [id(stream) for stream in streams]
+        self._last_s = self._clock()
+
+    def check(self, share: float, streams: int) -> None:
+        """Refuse a duty that would see a round too seldom, as rounds cost now."""
+        cost = self._expected_s * max(1, streams)
+        if cost > share * LONGEST_S:
             least = math.ceil(100 * cost / LONGEST_S) / 100
             raise TtaError(
-                f"a duty of {self.share:g} cannot be kept: a round takes {cost:.2g} s here, so one would "
-                f"come every {cost / self.share:.0f} s, and every {LONGEST_S:.0f} s is needed; "
+                f"a duty of {share:g} cannot be kept: a round takes {cost:.2g} s here, so one would "
+                f"come every {cost / share:.0f} s, and every {LONGEST_S:.0f} s is needed; "
                 f"{f'raise it to {least:g}, ' if least <= 1 else ''}take a smaller --batch, or export fewer "
                 "layers"
             )
-        self._order = [id(stream) for stream in streams]
-        self._last_s = self._clock()
 
     def turn(self, stream: Stream, now_s: float) -> Decision | None:
         """The due round, if its cost is earned."""

@@ -79,11 +79,11 @@ class Worker:
         """Let go of a session that was swapped out, off the frame path."""
         self._builder.submit(retire, held)
 
-    def settle(self, streams: Sequence[Stream]) -> None:
-        """Wait for what is under way, and settle it."""
-        for stream in streams:
-            if id(stream) in self._rounds:
-                self._settle(stream)
+    def settle(self, streams: Sequence[Stream]) -> list[tuple[Stream, Decision]]:
+        """Wait for what is under way, and settle it; what was decided."""
+        under_way = [stream for stream in streams if id(stream) in self._rounds]
+        settled = [(stream, self._settle(stream)) for stream in under_way]
+        return [(stream, decision) for stream, decision in settled if decision is not None]
 
     def _settle(self, stream: Stream) -> Decision | None:
         outcome = self._rounds.pop(id(stream)).result()

@@ -103,11 +103,7 @@ class Watch:
         """Thresholds for the correlation that was measured on clips, told, or assumed at export."""
         policy, ordered = self.policy, "drift.ordered" in self.calibration
         fps = policy.fps or float(self.calibration["drift.fps"][0])
-        self.rate = (
-            policy.budget.per_frame(policy.fps)
-            if policy.budget
-            else float(self.calibration["drift.budget"][0])
-        )
+        self.rate = self._budgeted()
         if policy.correlation_s is not None:
             self.rho = from_time(policy.correlation_s, fps)
         elif ordered:
@@ -118,6 +114,19 @@ class Watch:
         if self._warming:  # until it has been measured, only what no correlation explains
             self.rho = float(max(self.calibration["drift.rho"]))
         self._set()
+
+    def tolerate(self, budget: Budget | None) -> None:
+        """Go on with another budget of false alarms, None for the bundle's; what was measured stays."""
+        self.policy = replace(self.policy, budget=budget)
+        if self.gauges:
+            self.rate = self._budgeted()
+            self._set()
+
+    def _budgeted(self) -> float:
+        """Tolerable false alarms a frame."""
+        if self.policy.budget:
+            return self.policy.budget.per_frame(self.policy.fps)
+        return float(self.calibration["drift.budget"][0])
 
     def _set(self) -> None:
         name = f"drift.dependence.{self.policy.detector}"

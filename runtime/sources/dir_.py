@@ -14,6 +14,7 @@ from types import TracebackType
 from tta.errors import MissingExtraError, SourceError
 from tta.records import Frame
 from tta.runtime.image_file import SUFFIXES, read_image
+from tta.runtime.pulse import beat
 
 _LOOK_S = 0.2  # between two looks at a watched folder
 
@@ -137,6 +138,7 @@ class Dir:
                     return
             self._known = {path: kind for path, kind in self._known.items() if path in seen}
             growing = {path: seen[path] for path in new}
+            beat()
             time.sleep(_LOOK_S)
 
     def _written(self) -> dict[Path, tuple[int, int]]:

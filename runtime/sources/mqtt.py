@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import queue
 import time
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,7 @@ from tta.errors import FrameError, SourceError
 from tta.records import Frame
 from tta.runtime.extra import load_extra
 from tta.runtime.payload import KINDS, decode
+from tta.runtime.pulse import POLL_S, beat
 from tta.runtime.redaction import redact
 from tta.runtime.source_log import SourceLog
 
@@ -129,10 +131,7 @@ class Mqtt:
         if self._client is None:
             raise SourceError(f"{self._name} is not open: use it in a with statement")
         while True:
-            try:
-                message = self._queue.get(timeout=self._silence_s)
-            except queue.Empty:
-                raise SourceError(f"{self._name} was silent for {self._silence_s:g} s") from None
+            message = self._waited()
             if message is None:
                 return
             seq, now_s, topic, payload = message
@@ -144,6 +143,16 @@ class Mqtt:
                 continue
             self._channels = self._channels or data.shape[0]
             yield Frame(data, now_s, seq, self._name, {"topic": topic})
+
+    def _waited(self) -> tuple[int, float, str, bytes] | None:
+        """The next message, None where there is none to come."""
+        began_s = time.monotonic()
+        longest = math.inf if self._silence_s is None else self._silence_s
+        while (left := began_s + longest - time.monotonic()) > 0:
+            beat()
+            with contextlib.suppress(queue.Empty):
+                return self._queue.get(timeout=min(POLL_S, left))
+        raise SourceError(f"{self._name} was silent for {self._silence_s:g} s")
 
     def _connected(self, client: Any, _: Any, flags: Any, reason: Any, properties: Any) -> None:
         if reason.is_failure:

@@ -19,6 +19,7 @@ from tta.firmware_bridge.protocol import Decoder, Norm
 from tta.firmware_bridge.session import Command, Heard, Samples
 from tta.records import Frame
 from tta.runtime.channel_norm import ChannelNorm, Correction, attach
+from tta.runtime.pulse import beat
 from tta.runtime.redaction import redact
 
 _PATIENCE = 100  # lines without one sample before the baud rate is doubted
@@ -199,6 +200,7 @@ class Serial:
         return "csv", seen
 
     def _listen(self, data: bytes) -> None:
+        beat()
         now_s = time.monotonic()
         if data:
             self._heard_s = now_s

@@ -31,7 +31,7 @@ def arguments(p: argparse.ArgumentParser) -> None:
         "--action",
         dest="actions",
         metavar="A",
-        help="commit, rollback, reset, reject, hold or quarantine; a,b",
+        help="commit, rollback, reset, reject, hold, quarantine or configure; a,b",
     )
     p.add_argument("--summary", action="store_true", help="counts, not lines")
 
@@ -122,8 +122,9 @@ def line(row: dict[str, Any]) -> str:
         for name, value in list(row["figures"].items())[:SHOWN]
     ]
     name = f"  {row['stream']}" if row["stream"] else ""
+    seq = "-" if row["seq"] is None else row["seq"]
     return (
-        f"{when}{name}  frame {row['seq']:<8} {row['action']:8}  {row['reason']}"
+        f"{when}{name}  frame {seq:<8} {row['action']:8}  {row['reason']}"
         f"  [{row['served']}]  {', '.join(figures)}"
     ).rstrip()
 

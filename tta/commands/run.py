@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tta.alarm_arguments import add_run_arguments, policy, told
 from tta.arguments import Located, number, path_at, read_path, whole, written_path
@@ -14,6 +16,9 @@ from tta.errors import TtaError
 from tta.governor import MODES
 from tta.record_arguments import record_arguments
 from tta.slot_profiles import PROFILES
+
+if TYPE_CHECKING:
+    from tta.runtime.steward import Steward
 
 HELP = "stream a source through a bundle that adapts"
 
@@ -129,6 +134,20 @@ def flags(p: argparse.ArgumentParser) -> None:
 
 def command(given: argparse.Namespace) -> None:
     """Run it."""
+    from tta.runtime.steward import Steward
+
+    settings = settled(given, flags)
+    again = partial(settled, given, flags) if settings.config else None
+    with Steward(settings, again) as steward:
+        try:
+            _run(settings, steward)
+        except KeyboardInterrupt:
+            if not steward.stopped:
+                raise
+            print("stopped before the first frame", file=sys.stderr)
+
+
+def _run(given: argparse.Namespace, steward: Steward) -> None:
     from tta.bundle import Bundle
     from tta.devices.recognition import resolve
     from tta.runtime.keepers import keepers
@@ -137,7 +156,6 @@ def command(given: argparse.Namespace) -> None:
     from tta.runtime.provider import model_options
     from tta.runtime.store import check_target, load_state, save_state
 
-    given = settled(given, flags)
     settle_allocator()
     alarms = policy(given)
     profile, recognised = resolve(given.device)
@@ -149,11 +167,12 @@ def command(given: argparse.Namespace) -> None:
         raise TtaError("--save-state keeps the state of one stream: name one source")
     if given.save_state:
         check_target(given.save_state)
+    steward.keepers = keepers(given)
     streams = run_loop(
         bundle,
         given.source,
         given.adapter,
-        [*(given.sink or ["stdout"]), *keepers(given)],
+        [*(given.sink or ["stdout"]), *steward.keepers],
         serve=given.serve,
         threads=given.threads or profile.threads.inference,
         limit=given.limit,
@@ -170,6 +189,7 @@ def command(given: argparse.Namespace) -> None:
         alarms=alarms,
         canaries=given.canaries,
         quarantine=given.quarantine,
+        beside=steward.beside,
     )
     if streams[0].chosen:
         print(f"auto took {streams[0].chosen}", file=sys.stderr)
