@@ -99,14 +99,7 @@ def test_a_broken_file_changes_nothing_and_is_said(steered):
 
 def test_one_value_that_cannot_be_changes_nothing_at_all(steered):
     said, stream, _ = steered(new={"commit_s": 5.0, "false_alarms": "1/fortnight"})
-    assert (
-        said
-        == [
-            "the configuration is as it was: no unit 'fortnight' in the budget '1/fortnight': use "
-            "week, minute"
-        ]
-        or "no unit 'fortnight'" in said[0]
-    )
+    assert said[0].startswith("the configuration is as it was: no unit 'fortnight'")
     assert stream.commit_s == 0.0
 
 
@@ -117,7 +110,7 @@ def test_one_value_that_cannot_be_changes_nothing_at_all(steered):
         ({}, {"duty": 0.5}, {}, "duty none → 0.5 (to or from none)"),
         ({"serve": "batch"}, {"commit_s": 2.0}, {"serve": "batch"}, "(batches are served)"),
         ({"record": "d", "record_choose": "all"}, {"commit_s": 2.0}, {}, "recorded for tta replay"),
-        ({}, {"sink": ["jsonl:rtsp://me:secret@x/"]}, {}, "[null] → [jsonl:rtsp://***@x/]"),
+        ({}, {"source": ["rtsp://me:secret@x/"]}, {}, "source none → [rtsp://***@x/]"),
     ],
 )
 def test_what_needs_a_restart_is_said_with_its_reason(steered, told, new, options, why):
@@ -157,7 +150,7 @@ def test_the_audit_log_has_it(steered, tmp_path):
     db = opened(str(tmp_path / "a.db"))
     (row,) = decisions(db, None, None, "configure")
     db.close()
-    assert "changed commit_s 0 → 5" in row["reason"] and row["seq"] == 4
+    assert "changed commit_s 0 → 5" in row["reason"] and row["seq"] == 5
     assert row["before"] == row["after"]
 
 
@@ -193,8 +186,7 @@ def test_sigterm_ends_the_run_between_two_frames(bundle, clean):
 
 def test_a_source_that_waits_without_beating_is_interrupted(bundle, clean, monkeypatch):
     monkeypatch.setattr(module, "GRACE_S", 0.05)
-    acts = {3: end, 4: lambda: time.sleep(0), 5: lambda: time.sleep(60)}
-    acts[3] = lambda: (end(), time.sleep(60))
+    acts = {3: lambda: (end(), time.sleep(60))}
     with Steward(argparse.Namespace(**TOLD), None) as steward:
         (stream,) = run(bundle, Acting(clean[:9], acts), "none", beside=steward.beside)
     assert steward.stopped and stream.counts.frames == 3
