@@ -11,6 +11,7 @@ lint: .venv/.dev
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/lint-imports
+	! test -x .venv/bin/hadolint || .venv/bin/hadolint devices/docker/Dockerfile devices/docker/Dockerfile.jetson
 
 check: .venv/.dev
 	.venv/bin/mypy
