@@ -116,7 +116,7 @@ def unit_of(config: str, name: str, user: str | None) -> str:
         found,
         user=user,
         written=_written(run, name, user),
-        home=any(each.startswith(("/home/", "/root/")) for each in read),
+        home=any(Path(each).is_relative_to(home) for each in read for home in ("/home", "/root")),
         about=f"{Path(run.bundle).stem}, {len(run.source)} source(s)",
     )
 
