@@ -157,6 +157,8 @@ def _service(command: Sequence[str]) -> Iterator[str]:
     yield "LimitCORE=0"
     yield "# One heap, and freed memory goes back: sessions are rebuilt at each commit."
     yield "Environment=MALLOC_ARENA_MAX=1 MALLOC_TRIM_THRESHOLD_=65536"
+    yield "# onnxruntime's wheels collect usage, to be uploaded."
+    yield "Environment=ORT_DISABLE_TELEMETRY=1"
 
 
 def _who(name: str, user: str | None, wanted: Needs) -> Iterator[str]:

@@ -106,6 +106,17 @@ def test_a_reader_that_left_is_no_error(data, command):
     assert (left.returncode, left.stderr) == (0, "")
 
 
+def test_onnxruntime_collects_nothing(data, tmp_path):
+    """Its wheels keep a file of usage in the cache of whoever runs them, unless told not to."""
+    home = {
+        k: v for k, v in os.environ.items() if k not in ("ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME")
+    }
+    done = process(
+        "run", BUNDLE, f"npz://{data}", "--limit", 2, env={**home, "HOME": str(tmp_path)}
+    )
+    assert done.returncode == 0 and list(tmp_path.iterdir()) == []
+
+
 # tta run
 
 

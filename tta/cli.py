@@ -14,6 +14,8 @@ from tta.errors import TtaError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0 done, 1 refused with a sentence, 130 interrupted."""
+    # onnxruntime's wheels collect usage in ~/.cache/Microsoft, to be uploaded; 0 before the command allows it
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     given = _parser().parse_args(arguments)
     try:
         given.command(given)

@@ -87,9 +87,11 @@ def test_the_loop_is_watched_and_nobody_is_root():
         "CapabilityBoundingSet": "", "WatchdogSec": "60", "StartLimitIntervalSec": "0",
         "ExecReload": "/bin/kill -HUP $MAINPID", "ProtectHome": "yes",
         "ExecStart": '/opt/tta/bin/tta run --config "/etc/t ta.toml"',
-        "Environment": "MALLOC_ARENA_MAX=1 MALLOC_TRIM_THRESHOLD_=65536",
     }.items():  # fmt: skip
         assert lines(text, name) == [value], name
+    assert lines(text, "Environment") == [
+        "MALLOC_ARENA_MAX=1 MALLOC_TRIM_THRESHOLD_=65536", "ORT_DISABLE_TELEMETRY=1",
+    ]  # fmt: skip
     assert "User=root" not in text
 
 
