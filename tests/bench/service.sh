@@ -87,7 +87,17 @@ said systemctl show tta -p Result -p ExecMainStatus
 said journal 2
 said tta state list /var/lib/tta/states
 said tta log /var/lib/tta/audit.db --summary
-echo; echo '# back to the source, and again'
+echo; echo '# an earlier state, then the source'
+said tta state restore /etc/tta/mine.tta /var/lib/tta/states 5
+said systemctl start tta
+sleep 4
+said sed -i 's/^governor.*/governor = "frozen"/' /etc/tta/tta.toml
+said systemctl reload tta
+sleep 2
+said tta service status
+said journal 1
+said systemctl stop tta
+said tta state list /var/lib/tta/states
 said tta state reset /etc/tta/mine.tta /var/lib/tta/states
 said systemctl start tta
 sleep 4
