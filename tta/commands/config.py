@@ -71,7 +71,7 @@ def faults(path: str) -> list[str]:
 def _looks(run: argparse.Namespace) -> list[tuple[str, Callable[[], object]]]:
     """What a run does with its keys before the first frame; no source, sink or session is opened."""
     from tta.bundle import Bundle
-    from tta.devices.board import load
+    from tta.devices.recognition import resolve
     from tta.runtime.buffer import make_buffer
     from tta.runtime.gate import Gate
     from tta.runtime.regime import Duty
@@ -83,7 +83,7 @@ def _looks(run: argparse.Namespace) -> list[tuple[str, Callable[[], object]]]:
     looks += [("source", partial(open_source, uri)) for uri in run.source or []]
     looks += [("sink", partial(parted, text)) for text in run.sink or []]
     looks += [
-        ("device", partial(load, run.device)),
+        ("device", partial(resolve, run.device)),
         ("drift", partial(policy, run)),
     ]
     if run.duty is not None:

@@ -91,8 +91,9 @@ def unit_of(config: str, name: str, user: str | None) -> str:
     Raises:
         TtaError: the configuration is not right, or not for a service.
     """
-    from tta.devices.board import load
+    from tta.devices.recognition import resolve
     from tta.devices.systemd import needs, unit
+    from tta.runtime.provider import present
 
     path = Path(config).expanduser().absolute()
     if wrong := faults(str(path)):
@@ -104,7 +105,9 @@ def unit_of(config: str, name: str, user: str | None) -> str:
             "frame into the journal"
         )
     command = _executable()
-    found = needs(run.source, run.provider or load(run.device).providers, run.sink)
+    listed = present(run.provider or list(resolve(run.device)[0].providers))
+    providers = [one if isinstance(one, str) else one[0] for one in listed]
+    found = needs(run.source, providers, run.sink)
     found.groups = [group for group in found.groups if _is_group(group)]
     read = [str(path), run.bundle, command[0], os.path.realpath(sys.executable)]
     _check_user(user)
