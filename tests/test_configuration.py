@@ -15,6 +15,7 @@ from tta.commands.run import flags
 from tta.configuration import add_config, keys, read, settled, tables
 from tta.configuration_example import example
 from tta.errors import NotFoundError, TtaError
+from tta.runtime.live import LIVE
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -273,3 +274,15 @@ def test_paths_of_every_sort_are_beside_the_file(tmp_path):
     assert found["sink"] == [f"jsonl:{here}/o.jsonl?append=true", "null"]
     assert found["bundle"] == f"{here}/mine.tta" and found["canaries"] == f"{here}/c"
     assert found["device"] == f"{here}/board.toml" and found["state"] == "~/s"
+
+
+def test_what_the_document_shows_is_true(tmp_path):
+    text = (Path(__file__).parents[1] / "docs" / "leave_it_running.md").read_text()
+    shown = re.findall(r"^```toml\n(.*?)^```", text, re.M | re.S)
+    assert len(shown) == 1
+    (tmp_path / "tta.toml").write_text(shown[0])
+    found, said = read(tmp_path / "tta.toml", flags)
+    assert said == [] and found["durable_s"] == 600
+    listed = re.search(r"These keys change at once.*?\n\n(.*?)\n\n", text, re.S)[1]
+    assert re.findall(r"^\| `(\w+)`", listed, re.M) == list(LIVE)
+    assert set(LIVE) <= set(keys(flags))
