@@ -34,6 +34,7 @@ from tta.runtime.regime import Regime
 from tta.runtime.stream import Stream
 
 GRACE_S = 2.0
+IDLE_S = 20.0  # without a frame, from which the status line says so
 ACTION = "configure"  # of its rows in the audit log
 
 
@@ -45,6 +46,7 @@ class Steward:
         again: reads it again, None where there is no file.
         notifier: tells systemd.
         say: takes sentences for people.
+        clock: seconds, for tests.
 
     Attributes:
         keepers: sinks of the run that keep states and logs.
@@ -57,12 +59,14 @@ class Steward:
         again: Callable[[], argparse.Namespace] | None,
         notifier: Notifier | None = None,
         say: Callable[[str], object] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.told, self._again = told, again
         self.keepers: Sequence[object] = ()
         self._notifier = notifier or Notifier()
         self._say = say or (lambda sentence: sys.stderr.write(f"tta: {sentence}\n"))
         self._before: dict[int, Any] = {}
+        self._clock, self._frames, self._since_s = clock, -1, clock()
         self._run: Running | None = None
         self._thread = threading.get_ident()
         self._reload = self._over = False
@@ -110,7 +114,13 @@ class Steward:
         commits = sum(stream.counts.commits for stream in streams)
         mode = next((stream.guard.mode for stream in streams), "")
         complaint = next((f"; {s.complaint}" for s in streams if s.complaint), "")
-        return f"{frames} frames, {commits} commits, governor {mode}{complaint}".replace("\n", " ")
+        now_s = self._clock()
+        if frames != self._frames:
+            self._frames, self._since_s = frames, now_s
+        idle_s = now_s - self._since_s
+        waits = f"; no frame for {idle_s:.0f} s" if idle_s > IDLE_S else ""
+        said = f"{frames} frames, {commits} commits, governor {mode}{waits}{complaint}"
+        return said.replace("\n", " ")
 
     def _beat(self) -> None:
         if threading.get_ident() != self._thread:

@@ -283,6 +283,6 @@ def test_what_the_document_shows_is_true(tmp_path):
     (tmp_path / "tta.toml").write_text(shown[0])
     found, said = read(tmp_path / "tta.toml", flags)
     assert said == [] and found["durable_s"] == 600
-    listed = re.search(r"These keys change at once.*?\n\n(.*?)\n\n", text, re.S)[1]
+    listed = re.search(r"these keys change, between.*?\n\n(.*?)\n\n", text, re.S)[1]
     assert re.findall(r"^\| `(\w+)`", listed, re.M) == list(LIVE)
     assert set(LIVE) <= set(keys(flags))

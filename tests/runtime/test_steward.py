@@ -314,6 +314,14 @@ def test_systemd_hears_ready_watchdog_reload_and_stopping(systemd, bundle, clean
     assert found[-1][0] == "STOPPING=1" and found[-1][1].startswith("STATUS=6 frames")
 
 
+def test_the_status_says_that_no_frame_comes():
+    now = [0.0]
+    with Steward(argparse.Namespace(**TOLD), None, clock=lambda: now[0]) as steward:
+        assert steward.status() == "0 frames, 0 commits, governor "
+        now[0] = 70.4
+        assert steward.status().endswith("governor ; no frame for 70 s")
+
+
 def test_a_loop_that_hangs_does_not_ping(systemd, bundle, clean):
     path, datagrams = systemd
     counted = []
