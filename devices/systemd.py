@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 WATCHDOG_S = 60
+LOCAL = ("csv", "jsonl", "live", "null", "stdout", "video")  # sinks that talk to no other machine
 _DEVICE = re.compile(r"/dev/[^?&\s]+")
 _CAMERA = re.compile(r"\d+|camera://.*")
 _REMOTE = re.compile(r"(https?|rtsps?|mqtt|serial://(socket|rfc2217))://")
@@ -62,17 +63,15 @@ def needs(sources: Sequence[str], providers: Sequence[str], sinks: Sequence[str]
         elif _CAMERA.fullmatch(source):
             _add_device(found, "/dev/video0")
         found.network = found.network or bool(_REMOTE.match(source) or _OWN.match(source))
-    found.network = found.network or any(_OWN.match(s) and not _plain(s) for s in sinks)
+    found.network = found.network or any(
+        s.partition(":")[0].partition("?")[0] not in LOCAL for s in sinks
+    )
     others = [name for name in providers if not name.lower().startswith("cpu")]
     if others:
         found.open, found.compiles = f"provider {', '.join(others)} has some of its own", True
         _add(found.groups, "video")
         _add(found.groups, "render")
     return found
-
-
-def _plain(sink: str) -> bool:
-    return sink.partition(":")[0] in ("jsonl", "stdout", "null")
 
 
 def _add_device(found: Needs, path: str) -> None:

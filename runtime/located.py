@@ -41,14 +41,23 @@ def sink_at(text: str, folder: Path) -> str:
     >>> sink_at("jsonl:out.jsonl?append=true", Path("/etc/tta")), sink_at("null", Path("/etc/tta"))
     ('jsonl:/etc/tta/out.jsonl?append=true', 'null')
     """
+    if not (path := sink_path(text)):
+        return text
+    at = text.index(path, text.index(":"))
+    return text[:at] + path_at(path, folder) + text[at + len(path) :]
+
+
+def sink_path(text: str) -> str:
+    """The path that a sink writes to, empty where it writes to none.
+
+    >>> sink_path("csv:/srv/out.csv?append=true"), sink_path("mqtt://10.0.0.2/tta/yard")
+    ('/srv/out.csv', '')
+    """
     try:
         made, rest, _ = parted(text)
     except TtaError:
-        return text  # whoever opens it says why
-    if rest and rest[0] and _takes_path(made):
-        at = text.index(rest[0], text.index(":"))
-        return text[:at] + path_at(rest[0], folder) + text[at + len(rest[0]) :]
-    return text
+        return ""  # whoever opens it says why
+    return rest[0] if rest and _takes_path(made) else ""
 
 
 def _takes_path(made: type[Any]) -> bool:

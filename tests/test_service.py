@@ -113,6 +113,12 @@ def test_a_configuration_that_is_not_for_a_service(site, capsys, text, says):
     assert says in refused(capsys, "install", "--config", site(text), "--print")
 
 
+def test_an_address_is_no_path(site, capsys):
+    text = PLAIN.replace('"null"', '["mqtt://10.0.0.2/tta", "csv:/var/lib/tta/o.csv"]')
+    status, out, _ = call(capsys, "install", "--config", site(text), "--print")
+    assert status == 0 and "AF_INET " in out and "ReadWritePaths" not in out
+
+
 def test_no_configuration(site, capsys):
     assert "tta config example" in refused(capsys, "install", "--config", "gone.toml")
 

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from tta.devices.systemd import Needs, needs, quoted, unit
+from tta import registry
+from tta.devices.systemd import LOCAL, Needs, needs, quoted, unit
 
 ANALYZE = shutil.which("systemd-analyze")
 installed = pytest.mark.skipif(
@@ -58,8 +59,17 @@ def test_who_stays_here_gets_no_network(source, network):
     assert ("network-online.target" in text) is network
 
 
-def test_a_sink_of_the_user_s_may_need_the_network():
-    assert needs(["0"], ["cpu"], ["my_pkg.out:Sink"]).network
+@pytest.mark.parametrize(
+    ("sink", "network"),
+    [("my_pkg.out:Sink", True), ("mqtt://10.0.0.2/tta", True), ("prometheus", True),
+     ("prometheus:9100", True), ("live?every_s=60", False), ("jsonl:/var/lib/tta/o", False)],
+)  # fmt: skip
+def test_a_sink_that_talks_gets_the_network(sink, network):
+    assert needs(["0"], ["cpu"], [sink]).network is network
+
+
+def test_the_list_of_sinks_that_stay_here_is_of_sinks_that_there_are():
+    assert set(LOCAL) <= set(registry.names("tta.runtime.sinks"))
 
 
 def test_no_device_at_all_is_private():

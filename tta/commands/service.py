@@ -132,13 +132,15 @@ def _executable() -> list[str]:
 
 def _written(run: argparse.Namespace, name: str, user: str | None) -> list[str]:
     """Folders that a run writes to, beside its own."""
+    from tta.runtime.located import sink_path
+
     own, found = f"/var/lib/{name}", list[str]()
     for key, action in keys(flags).items():
         if not (isinstance(action.type, Located) and action.type.written):
             continue
         values = getattr(run, key) or []
         for value in [values] if isinstance(values, str) else values:
-            text = value.partition(":")[2].partition("?")[0] if key == "sink" else value
+            text = sink_path(value) if key == "sink" else value
             place = Path(text).expanduser()
             if not text or place.is_relative_to(own):
                 continue
