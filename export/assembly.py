@@ -19,6 +19,7 @@ import torch
 from safetensors.numpy import save_file
 
 import tta
+from tta import tasks
 from tta.bundle import Bundle, write_manifest
 from tta.canary_data import FILE, packed
 from tta.errors import BundleError, ExportError
@@ -33,7 +34,7 @@ from tta.export.infer_graph import infer_graph
 from tta.export.kind_calibration import calibrate_kinds
 from tta.export.layer_outputs import source_outputs
 from tta.export.lift import Lifted, lift, zero_gradient
-from tta.export.objectives import objective, takes_layers
+from tta.export.objectives import objective, suiting, takes_layers
 from tta.export.onnx_file import OnnxFile
 from tta.export.operators import dims
 from tta.export.optimize.auto_layers import Candidate, weigh
@@ -47,8 +48,6 @@ from tta.manifest import InputSpec, Manifest
 from tta.records import Array
 from tta.runtime.preprocess import build
 from tta.runtime.session import AdaptSession, InferSession
-
-TASKS = ("classify", "regress", "embed")
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def to_bundle(
     constant_statistics: bool = False,
     recompute: bool = False,
     explain: bool = False,
-    objectives: Sequence[str] = ("entropy", "nhl"),
+    objectives: Sequence[str] | None = None,
     task: str = "classify",
     name: str | None = None,
     input_name: str = "input",
@@ -115,12 +114,12 @@ def to_bundle(
             longer exact.
         recompute: whether the way back computes every second norm's input again: slower, and less memory.
         explain: whether each step graph gets one beside it that says where in the input a step came from.
-        objectives: step graphs to build: those that the adapters of these names ask for.
-        task: ``classify``, ``regress`` or ``embed``; objectives of class scores need ``classify``, and other
-            bundles go without.
+        objectives: step graphs to build: those that the adapters of these names ask for; default ``entropy`` and
+            ``nhl`` of a classifier, of other tasks all that suit them but ``nhl``.
+        task: what the model is for, see ``tta.tasks``.
         name: model name; default the class name.
         input_name: name of the input in the graphs.
-        output_names: names of the outputs; default ``logits``, ``output_1``, ...
+        output_names: names of the outputs; default what the task calls the first, ``output_1``, ...
         overwrite: replace an existing bundle.
         ep: how slots reach each execution provider, see ``profile_graphs``; default ``{"cpu": "refold"}``.
         targets: labels ``(N,)`` or regression targets ``(N, p)`` of the samples, for the error that a device
@@ -142,13 +141,12 @@ def to_bundle(
             raise ExportError(f"{target} exists: choose another name or pass --overwrite")
         if not (target / "manifest.json").is_file():
             raise ExportError(f"{target} is no bundle folder, so it stays: choose another name")
-    if task not in TASKS:
-        raise ExportError(f"task is one of {', '.join(TASKS)}, but is {task!r}")
-    wanted = {o: objective(o) for o in objectives}
+    if task not in tasks.names():
+        raise ExportError(f"task is one of {', '.join(tasks.names())}, but is {task!r}")
+    kind = tasks.load(task)
     functions = {
-        f"step/{o}": (found.function, found.hebbian)
-        for o, found in wanted.items()
-        if task == "classify" or found.any_task
+        f"step/{o}": (found.written(kind), found.hebbian)
+        for o, found in suiting(objectives, task).items()
     }
     if isinstance(model, OnnxFile):
         traced, input_name = model.model, str(model.model.graph.inputs[0].name)
@@ -182,8 +180,11 @@ def to_bundle(
             raise ExportError("layers 'auto' times the entropy step, so it needs task 'classify'")
         weighed = weigh(clean, data, objective("entropy").function)
         layers = weighed[0].layers
+    if output_names is None:
+        rest = range(1, len(clean.graph.outputs))
+        output_names = [kind.primary, *(f"output_{k}" for k in rest)]
     lifted = lift(clean, hebbian, output_names, layers)
-    _check_classes(lifted, task, labels)
+    _check_outputs(lifted, task, labels)
     if not lifted.hebbian:
         functions.pop("step/nhl", None)
     ep = checked(DEFAULT if ep is None else ep)
@@ -278,7 +279,7 @@ def _calibrated(
     found = calibrate.running_statistics(bundle)
     limits: dict[str, float] = {}
     if given:
-        found |= calibrate.statistics(bundle, session, data)
+        found |= calibrate.statistics(bundle, session, data, targets)
         if "step/pseudo_label" in manifest.provides:
             found |= calibrate.fisher(bundle, session, data)
         found |= calibrate.usual_places(bundle, session, data)
@@ -342,16 +343,10 @@ def _sample_shape(value: Any) -> tuple[int, ...]:
     return tuple(d if isinstance(d, int) else -1 for d in dims(value)[1:])
 
 
-def _check_classes(lifted: Lifted, task: str, labels: Sequence[str]) -> None:
+def _check_outputs(lifted: Lifted, task: str, labels: Sequence[str]) -> None:
     primary, value = next(iter(lifted.outputs.items()))
-    shape = _sample_shape(value)
-    if task == "classify" and len(shape) != 1:
-        raise ExportError(
-            f"a classifier's output {primary!r} is (N, classes), but this one is "
-            f"(N, {', '.join(map(str, shape))}): pass another task"
-        )
-    if labels and shape[-1:] not in ((len(labels),), (-1,)):
-        raise ExportError(f"{len(labels)} labels for the {shape[-1]} classes of {primary!r}")
+    if reason := tasks.load(task).unfit(_sample_shape(value), len(labels)):
+        raise ExportError(f"output {primary!r} does not suit task {task!r}: {reason}")
 
 
 def _checked(lifted: Lifted, data: Array) -> Array:

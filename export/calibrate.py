@@ -10,6 +10,7 @@ from tta.bundle import Bundle
 from tta.moments import blend, distance
 from tta.records import Array
 from tta.runtime.session import AdaptSession
+from tta.tasks import load
 
 CHUNK = 64
 PLACED = 16  # frames whose contributions are added up
@@ -23,21 +24,25 @@ FISHER_SAMPLES = 512  # each is a step on one frame
 WINNER = 0.7  # mean largest soft winner-take-all share that the temperature is set to
 
 
-def statistics(bundle: Bundle, session: AdaptSession, samples: Array) -> dict[str, Array]:
+def statistics(
+    bundle: Bundle, session: AdaptSession, samples: Array, targets: Array | None = None
+) -> dict[str, Array]:
     """Moments of every norm layer's input and of the features on source samples.
 
     Args:
         bundle: the bundle under construction.
         session: its batch and step graphs.
         samples: preprocessed source samples ``(N, ...)``.
+        targets: what the samples show, where it is known.
 
     Returns:
         ``mean.<layer>``, ``var.<layer>`` ``(C,)``; ``features.mean``, ``features.var`` ``(D,)``;
-        ``entropy`` ``(N,)`` in nats where the model is a classifier.
+        ``entropy`` ``(N,)`` in nats where the model is a classifier; ``task.<name>`` what another task must
+        know of the source.
     """
     found: dict[str, tuple[Array, Array]] = {}
     seen = 0.0
-    features, entropy = [], []
+    features, entropy, answers = [], [], []
     for start in range(0, len(samples), CHUNK):
         batch = samples[start : start + CHUNK]
         step = session.run("batch", batch, bundle.source_slots, alpha=0.0)
@@ -48,6 +53,8 @@ def statistics(bundle: Bundle, session: AdaptSession, samples: Array) -> dict[st
         features.append(step.outputs["features"].reshape(len(batch), -1))
         if bundle.manifest.task == "classify":
             entropy.append(entropy_of(step.outputs[bundle.manifest.primary]))
+        elif "reference" in vars(load(bundle.manifest.task)):
+            answers.append(step.outputs[bundle.manifest.primary])
     out: dict[str, Array] = {}
     for layer, (mean, var) in found.items():
         out[f"mean.{layer}"], out[f"var.{layer}"] = mean, var
@@ -56,6 +63,9 @@ def statistics(bundle: Bundle, session: AdaptSession, samples: Array) -> dict[st
     out["features.var"] = flat.var(0).astype(np.float32)
     if entropy:
         out["entropy"] = np.concatenate(entropy)
+    if answers:
+        made = load(bundle.manifest.task).reference(np.concatenate(answers), targets)
+        out |= {f"task.{name}": value for name, value in made.items()}
     return out
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tta import registry
+from tta import registry, tasks
 from tta.autocorrelation import estimate
 from tta.budget import Budget
 from tta.bundle import Bundle
@@ -119,7 +119,7 @@ def calibrate_drift(
         raise ExportError(f"clips of {sum(options.clips)} frames for {len(samples)} samples")
     manifest = bundle.manifest
     frames = look_at(bundle, session, samples)
-    found = references(frames.view, targets)
+    found = references(frames.view, targets, manifest.task)
     if len(samples) < LEAST:
         return found
     known = {**source, **found}
@@ -171,15 +171,15 @@ def look_at(bundle: Bundle, session: AdaptSession, samples: Array) -> Frames:
     ]
     answers = [prediction(bundle, {k: v[0] for k, v in s.outputs.items()}, 0.0) for s in steps]
     probabilities = np.array([p.probabilities for p in answers])
-    classes = probabilities.shape[1]
+    values = "values" in bundle.task.gives
     primary = bundle.manifest.primary
     n = len(samples)
     view = View(
         features=np.array([p.outputs["features"].ravel() for p in answers]),
         probabilities=probabilities,
-        output=np.zeros((n, 0)) if classes else np.array([p.outputs[primary] for p in answers]),
+        output=np.array([p.outputs[primary] for p in answers]) if values else np.zeros((n, 0)),
         entropy=np.array([p.entropy for p in answers]),
-        confidence=probabilities.max(1) if classes else np.full(n, np.nan),
+        confidence=np.array([p.confidence for p in answers]),
         inputs=samples,
     )
     first = steps[0].moments
@@ -195,12 +195,15 @@ def _flat(moments: Mapping[str, Moments], part: int) -> Array:
     return np.concatenate([np.zeros(0), *(m[part] for m in moments.values())])
 
 
-def references(view: View, targets: Array | None) -> dict[str, Array]:
+def references(view: View, targets: Array | None, task: str) -> dict[str, Array]:
     """What metrics and checks must know of the source: ``drift.<metric>.<name>``, ``check.<check>...``."""
     found: dict[str, Array] = {}
     for kind, package in (("drift", "tta.drift"), ("check", "tta.checks")):
         for name in registry.names(package):
-            make = getattr(registry.load(package, name), "reference", None)
+            cls = registry.load(package, name)
+            if tasks.refusal(f"{kind} {name!r}", cls, task):
+                continue
+            make = getattr(cls, "reference", None)
             for key, value in (make(view, targets) if make else {}).items():
                 found[f"{kind}.{name}.{key}"] = value
     return found

@@ -20,6 +20,8 @@ from tta.export.lift import Lifted
 from tta.export.operators import Operators, dims
 from tta.export.tape import Record
 
+_SHAPES = ("Reshape", "Transpose", "Flatten", "Squeeze", "Identity")
+
 
 @dataclass
 class Forward(ABC):
@@ -45,8 +47,26 @@ class Forward(ABC):
         for node in lifted.model.graph:
             self._node(node)
         outputs = {name: self.env[value] for name, value in lifted.outputs.items()}
-        outputs["features"] = self.features or next(iter(outputs.values()))
+        outputs["features"] = self.features or self._penultimate()
         return outputs
+
+    def _penultimate(self) -> ir.Value:
+        """Features of a model that does not end in a linear layer, ``(N, D)`` where there are positions.
+
+        They are what its last convolution is given, where only shapes change behind that, else the primary
+        output; means over the positions.
+        """
+        value = next(iter(self.lifted.outputs.values()))
+        node = value.producer()
+        while node is not None and node.op_type in _SHAPES and node.inputs[0] is not None:
+            node = node.inputs[0].producer()
+        if node is not None and node.op_type == "Conv" and node.inputs[0] is not None:
+            value = node.inputs[0]
+        found = self.env[value]
+        if found.shape is None or len(found.shape) < 3:
+            return found
+        spatial = range(2, len(found.shape)) if node is not None and node.op_type == "Conv" else [1]
+        return self.op.ReduceMean(found, list(spatial), keepdims=0)
 
     def _node(self, node: ir.Node) -> None:
         lifted = self.lifted

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from tta import registry
+from tta import registry, tasks
 from tta.errors import ExportError
+
+DEFAULTS = ("entropy", "nhl")
 
 
 class LayerStatistics(NamedTuple):
@@ -24,11 +27,22 @@ class LayerStatistics(NamedTuple):
 
 
 class Found(NamedTuple):
-    """An adapter's ``objective``, whether its graph holds the Hebbian change, and whether any task has it."""
+    """An adapter's ``objective``, whether its graph holds the Hebbian change, and what it asks of the task."""
 
     function: Callable[..., Any]
     hebbian: bool
-    any_task: bool
+    asks: frozenset[str]
+
+    @property
+    def any_task(self) -> bool:
+        """Whether it asks nothing."""
+        return not self.asks
+
+    def written(self, task: type[Any]) -> Callable[..., Any]:
+        """The function with the task's entropy where it asks for one."""
+        if "entropy" not in inspect.signature(self.function).parameters:
+            return self.function
+        return functools.partial(self.function, entropy=task.entropy)
 
 
 def known() -> dict[str, Found]:
@@ -38,10 +52,9 @@ def known() -> dict[str, Found]:
         adapter = registry.load("tta.adapters", name)
         graphs = [graph for graph in adapter.needs if graph.startswith("step/")]
         if len(graphs) == 1 and hasattr(adapter, "objective"):
-            hebbian, any_task = (
-                bool(getattr(adapter, member, False)) for member in ("hebbian", "any_task")
-            )
-            made = Found(adapter.objective, hebbian, any_task)
+            owner = next(base for base in adapter.__mro__ if "objective" in vars(base))
+            hebbian = bool(getattr(adapter, "hebbian", False))
+            made = Found(adapter.objective, hebbian, tasks.asked(owner))
             found.setdefault(graphs[0].removeprefix("step/"), made)
     return found
 
@@ -64,3 +77,34 @@ def objective(name: str) -> Found:
 def takes_layers(function: Callable[..., Any]) -> bool:
     """Whether an objective asks for the statistics of layers, by a third parameter named ``layers``."""
     return "layers" in inspect.signature(function).parameters
+
+
+def suiting(names: Sequence[str] | None, task: str) -> dict[str, Found]:
+    """Objectives by name for a model of that task, by default ``DEFAULTS``, or all that suit it where it is no
+    classifier, but for Hebbian ones.
+
+    Raises:
+        ExportError: one that was named is unknown, or takes what the task does not give.
+    """
+    if names is None:
+        given = tasks.load(task).gives
+        if "class" in given:
+            return {name: objective(name) for name in DEFAULTS}
+        return {
+            name: each for name, each in known().items() if each.asks <= given and not each.hebbian
+        }
+    found = {name: objective(name) for name in names}
+    for name, each in found.items():
+        if missing := each.asks - tasks.load(task).gives:
+            takes = tasks.words(missing)
+            raise ExportError(
+                f"objective {name!r} takes {takes}, which a model for {task} does not give: leave it out; "
+                f"{', '.join(fitting(task))} suit it"
+            )
+    return found
+
+
+def fitting(task: str) -> list[str]:
+    """Names of the objectives that suit a task."""
+    given = tasks.load(task).gives
+    return sorted(name for name, each in known().items() if each.asks <= given)

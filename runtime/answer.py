@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 
 from tta.bundle import Bundle
 from tta.records import Array, Prediction
 
+NOTHING = np.zeros(0, np.float32)
+
 
 def prediction(bundle: Bundle, outputs: Mapping[str, Array], latency_s: float) -> Prediction:
     """A prediction from one frame's outputs; a classifier's logits become probabilities."""
-    logits = outputs[bundle.manifest.primary]
-    probabilities, entropy = np.zeros(0, np.float32), float("nan")
+    primary = outputs[bundle.manifest.primary]
     if bundle.manifest.task == "classify":
-        shifted = logits - logits.max()
+        shifted = primary - primary.max()
         exponential = np.exp(shifted)
         total = exponential.sum()
         probabilities = exponential / total
         entropy = float(np.log(total) - (probabilities * shifted).sum())
-    return Prediction(outputs, probabilities, entropy, latency_s, "")
+        return Prediction(outputs, probabilities, entropy, latency_s, "")
+    task = bundle.task
+    entropy, sure = (
+        float(v[0]) for v in (task.entropies(primary[None]), task.confidence(primary[None]))
+    )
+    decoded = partial(task.decode, primary)
+    return Prediction(outputs, NOTHING, entropy, latency_s, "", sure=sure, decoded=decoded)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tta import registry
+from tta import registry, tasks
 from tta.errors import TtaError
 from tta.manifest import Manifest
 from tta.protocols import Buffer, Run
@@ -45,7 +45,7 @@ def make_buffer(
         buffer: Buffer = made(**options)
     else:
         buffer, name = given, type(given).__name__.lower()
-    if buffer.selects and manifest.task != "classify":
+    if buffer.selects and "class" not in tasks.load(manifest.task).gives:
         raise TtaError(
             f"buffer {name!r} chooses frames by their class probabilities, but the task of {manifest.name} "
             f"is {manifest.task}: take --buffer batch or window"

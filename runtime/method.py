@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tta import registry
+from tta import registry, tasks
 from tta.bundle import Bundle
 from tta.errors import BundleError, TtaError
 from tta.manifest import FEWEST_VALUES, fewest_frames
@@ -69,10 +69,12 @@ def source_state(
 
 
 def check_needs(adapter: Any, bundle: Bundle) -> None:
-    """Refuse an adapter that needs graphs which the bundle lacks, before the first frame."""
+    """Refuse an adapter that the task does not suit, or whose graphs the bundle lacks, before the first frame."""
+    name = type(adapter).__module__.rpartition(".")[2].rstrip("_")
+    if reason := tasks.refusal(f"adapter {name!r}", adapter, bundle.manifest.task):
+        raise BundleError(f"{reason}: take bn_stats, actmad or none")
     missing = sorted(set(adapter.needs) - set(bundle.manifest.provides))
     if missing:
-        name = type(adapter).__module__.rpartition(".")[2].rstrip("_")
         objectives = ",".join(g.removeprefix("step/") for g in missing)
         cure = f"export again with --objectives {objectives}"
         if "step/nhl" in missing and "hebbian" not in bundle.manifest.layers.values():

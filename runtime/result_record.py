@@ -33,7 +33,7 @@ def record(result: Result) -> dict[str, Any]:
     )
     if prediction is not None:
         out.update(
-            predicted=prediction.label if prediction.probabilities.size else None,
+            predicted=prediction.answer,
             confidence=prediction.confidence,
             entropy=prediction.entropy,
             latency_s=prediction.latency_s,

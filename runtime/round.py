@@ -275,7 +275,9 @@ class _Round:
                     for one in each(after.outputs)
                 ]
             )
-        found = evidence(manifest, frozen, after, state.slots, self.source, answered)
+        found = evidence(
+            manifest, frozen, after, state.slots, self.source, answered, stream.model.bundle.task
+        )
         verdict = stream.guard.judge(found)
         if stream.canary_judge is not None:
             verdict = stream.canary_judge.added(verdict, stream.method, state)

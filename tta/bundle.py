@@ -34,6 +34,7 @@ from safetensors import SafetensorError, safe_open
 from tta.errors import BundleError
 from tta.manifest import Manifest
 from tta.records import Array, frozen
+from tta.tasks import Task, load, of
 
 MAX_BYTES = 4 << 30  # unpacked size of a zipped bundle beyond which it is refused
 _CHUNK = 1 << 20
@@ -82,7 +83,9 @@ class Bundle:
             raise BundleError("manifest.json is not UTF-8; export again") from error
         self.manifest = Manifest.from_json(text)
         self.hash = self.manifest.hash
+        load(self.manifest.task)
         self._verify()
+        self._task: Task | None = None
         self.source_slots = self._load_slots()
 
     def _verify(self) -> None:
@@ -132,10 +135,17 @@ class Bundle:
         ``mean.<layer>`` and ``var.<layer>`` ``(C,)`` are what the norm layer's input had on source
         data; ``features.mean`` and ``features.var`` ``(D,)`` likewise. ``drift.<metric>.<name>`` is what a
         drift metric must know of the source; ``drift.gauge.*`` and ``drift.tail.*`` how far its scores
-        stray on source streams of the correlations ``drift.rho``. ``explain.frame.<layer>`` and
+        stray on source streams of the correlations ``drift.rho``. ``task.<name>`` is what the task must know. ``explain.frame.<layer>`` and
         ``explain.batch.<layer>`` are what source frames add to a shift of the statistics, by position.
         """
         return self._tensors("calibration.safetensors")
+
+    @property
+    def task(self) -> Task:
+        """How the primary output reads."""
+        if self._task is None:
+            self._task = of(self.manifest, self.calibration())
+        return self._task
 
     def canaries(self) -> Mapping[str, Array]:
         """Labelled frames that came with the bundle, see ``tta.canary_data``; empty where there are none."""

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tta import tasks
 from tta.manifest import Manifest, fewest_frames
 from tta.records import State
 
@@ -97,7 +98,7 @@ def _buffer(manifest: Manifest, adapter: str, batch: int, apart: bool) -> tuple[
         return "batch", "in the order of the stream"
     least = max(batch, fewest_frames(manifest))
     kept = max(least, min(max(CAPACITY, least), _room(manifest)))
-    if manifest.task == "classify":
+    if "class" in tasks.load(manifest.task).gives:
         return (
             f"reservoir?capacity={kept}&period={batch}&least={least}&uncertainty=0&expiry={4 * kept}",
             "balanced over the answered classes",

@@ -33,7 +33,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tta import registry
+from tta import registry, tasks
 from tta.errors import TtaError
 from tta.evidence import Evidence
 from tta.harm import log_odds
@@ -266,10 +266,12 @@ class Governor:
 
 
 def make_checks(manifest: Manifest, calibration: Mapping[str, Array]) -> dict[str, Check]:
-    """All checks by name; one whose class takes arguments is told of the source."""
+    """The checks that suit the bundle's task, by name; one whose class takes arguments is told of the source."""
     made = {}
     for name in registry.names("tta.checks"):
         found: Any = registry.load("tta.checks", name)
+        if tasks.refusal(f"check {name!r}", found, manifest.task):
+            continue
         asks = inspect.signature(found).parameters
         made[name] = found(manifest, calibration) if asks else found()
     return made

@@ -6,7 +6,7 @@ A manifest MUST be UTF-8 JSON, one object, with the keys below and no others; a 
 ==============  ==================================================================================
 schema          integer, 1
 name            name of the model
-task            ``classify``, ``regress`` or ``embed``
+task            what the model is for, a file of ``tta/tasks/``: ``classify``, ``segment``, ...
 input           ``{"name", "shape", "dtype"}``; the first axis is ``null``: the batch
 preprocess      how a frame becomes the input: ``{"kind": "image" | "window" | "none", ...}``
 outputs         shape by name, without the batch axis; ``features`` is among them

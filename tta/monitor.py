@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tta import registry
+from tta import registry, tasks
 from tta.gauge import BLOCK
 from tta.manifest import Manifest
 from tta.protocols import DriftMetric
@@ -46,6 +46,7 @@ class Rows:
     features: Array
     probabilities: Array
     entropy: list[float]
+    sure: list[float]
 
     @classmethod
     def of(cls, block: int, features: Array, probabilities: Array) -> Rows:
@@ -53,6 +54,7 @@ class Rows:
         return cls(
             np.zeros((block, *features.shape), features.dtype),
             np.zeros((block, *probabilities.shape), probabilities.dtype),
+            [],
             [],
         )
 
@@ -82,6 +84,7 @@ class Monitor:
     ) -> None:
         names = registry.names("tta.drift") if metrics is None else metrics
         self._manifest, self._block = manifest, block
+        self._values = "values" in tasks.load(manifest.task).gives
         self._metrics: dict[str, DriftMetric] = {
             name: registry.load("tta.drift", name)(manifest, calibration) for name in names
         }
@@ -118,8 +121,10 @@ class Monitor:
         rows.features[n] = features
         rows.probabilities[n] = probabilities
         rows.entropy.append(prediction.entropy)
-        if not probabilities.size and prediction.outputs:
-            self._outputs.append(prediction.outputs[self._manifest.primary])
+        if not probabilities.size:
+            rows.sure.append(prediction.sure)
+            if self._values and prediction.outputs:
+                self._outputs.append(prediction.outputs[self._manifest.primary])
         if x is not None and n % INPUT_EVERY == 0:
             self._inputs.append(x)
         self._waiting = n + 1
@@ -140,7 +145,7 @@ class Monitor:
             entropy=np.array(rows.entropy),
             confidence=np.maximum.reduce(probabilities, 1)
             if probabilities.size
-            else np.full(n, np.nan),
+            else np.array(rows.sure),
             inputs=np.array(self._inputs) if self._inputs else NOTHING,
         )
         self._forget_frames()
@@ -157,6 +162,7 @@ class Monitor:
         self._waiting = 0
         if self._rows is not None:
             self._rows.entropy.clear()
+            self._rows.sure.clear()
         self._inputs, self._outputs = [], []
 
     def observe_step(self, step: Step) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
@@ -226,10 +226,12 @@ class Prediction:
     Attributes:
         outputs: task outputs by name, without the batch axis; ``features`` among them.
         probabilities: ``(K,)`` for a classifier, empty otherwise.
-        entropy: of the probabilities, in nats; nan without probabilities.
+        entropy: of the probabilities, or mean of several decisions, in nats; nan without class scores.
         latency_s: wall time of the inference run in seconds.
         state: hash of the slots that served it, shortened to 12 digits.
         served: ``stream``, or ``batch-pre`` / ``batch-post`` update.
+        sure: confidence of an answer that is no class, nan where it has none.
+        decoded: what says the answer in JSON's types, None where the model is a classifier.
     """
 
     outputs: Mapping[str, Array]
@@ -238,6 +240,8 @@ class Prediction:
     latency_s: float
     state: str
     served: str = "stream"
+    sure: float = float("nan")
+    decoded: Callable[[], Any] | None = field(default=None, compare=False, repr=False)
 
     @property
     def label(self) -> int:
@@ -246,8 +250,15 @@ class Prediction:
 
     @property
     def confidence(self) -> float:
-        """Probability of the most probable class, nan where there are none."""
-        return float(self.probabilities.max()) if self.probabilities.size else float("nan")
+        """Probability of the most probable class, else what the task makes of the answer; nan if nothing."""
+        return float(self.probabilities.max()) if self.probabilities.size else self.sure
+
+    @property
+    def answer(self) -> Any:
+        """The answer in JSON's types: a class number, or what the task decodes; None if it says nothing."""
+        if self.probabilities.size:
+            return self.label
+        return None if self.decoded is None else self.decoded()
 
 
 UNANSWERED = Prediction({}, np.zeros(0, np.float32), float("nan"), 0.0, "")  # no model was asked
@@ -283,9 +294,9 @@ class View:
     Attributes:
         features: ``(n, D)``, penultimate.
         probabilities: ``(n, K)`` of a classifier, ``(n, 0)`` otherwise.
-        output: ``(n, ...)``, the task output.
-        entropy: ``(n,)`` in nats, nan where there are no probabilities.
-        confidence: ``(n,)``, the largest probability, nan likewise.
+        output: ``(n, ...)``, the task output where it is values, else ``(n, 0)``.
+        entropy: ``(n,)`` in nats, nan where there are no class scores.
+        confidence: ``(n,)``, see ``Prediction.confidence``; nan where answers have none.
         inputs: model inputs ``(m, ...)`` of some of the frames; m is 0 where none were kept.
     """
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tta.records import Decision, Result, Shift
 from tta.runtime.result_record import json_line
 
@@ -36,6 +38,8 @@ def human(result: Result) -> str:
         if prediction.probabilities.size:
             parts.append(f"class {prediction.label} ({100 * prediction.confidence:.0f} %)")
             parts.append(f"entropy {prediction.entropy:.2f} nats")
+        elif (answer := prediction.answer) is not None:
+            parts.append(_short(answer))
         parts.append(f"{1000 * prediction.latency_s:.1f} ms")
         parts.append(report.level)
     line = "  ".join(parts) + "\n"
@@ -67,6 +71,21 @@ def describe(shift: Shift) -> str:
         low, middle, high = (100 * e for e in shift.error)
         text += f"; estimated error {middle:.0f} % ({low:.0f} to {high:.0f})"
     return text + (f"; kind {shift.kind}" if shift.verdict != "recall" else "")
+
+
+def _short(answer: Any) -> str:
+    """An answer in a few words.
+
+    >>> _short({"shirt": 0.25, "background": 0.75}), _short([0.123456])
+    ('shirt 0.25, background 0.75', '0.1235')
+    """
+    if isinstance(answer, float):
+        return f"{answer:.4g}"
+    if isinstance(answer, dict):
+        return ", ".join(f"{key} {_short(value)}" for key, value in answer.items())
+    if isinstance(answer, list):
+        return "; ".join(map(_short, answer)) or "nothing"
+    return str(answer)
 
 
 def _governor(decision: Decision) -> str:

@@ -35,6 +35,7 @@ class Eta(Tent):
     """
 
     needs = frozenset({"batch", "step/entropy"})
+    asks = frozenset({"class"})  # it weighs frames by their class probabilities
 
     def __init__(
         self,

@@ -35,6 +35,7 @@ class Lame:
     """
 
     needs = frozenset({"batch"})
+    asks = frozenset({"class"})
     couples = False
 
     def __init__(

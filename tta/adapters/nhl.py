@@ -39,6 +39,7 @@ class Nhl:
 
     needs = frozenset({"step/nhl", "batch"})
     hebbian = True
+    asks = frozenset({"scores"})
     objective = staticmethod(Tent.objective)
 
     def __init__(

@@ -36,6 +36,7 @@ class Sar(Tent):
     """
 
     needs = frozenset({"batch", "step/entropy"})
+    asks = frozenset({"class"})  # it weighs frames by their class probabilities
 
     def __init__(
         self,

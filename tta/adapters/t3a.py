@@ -30,6 +30,7 @@ class T3a:
     """
 
     needs = frozenset({"batch"})
+    asks = frozenset({"class"})
     couples = False
 
     def __init__(self, filter_k: int = 20) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 from tta.adapters.bn_stats import moving_averages
 from tta.manifest import Manifest
@@ -11,14 +11,26 @@ from tta.momentum import Momentum
 from tta.optimizers import check_kind, descend
 from tta.protocols import Run
 from tta.records import Array, State, Step
+from tta.tasks.classify import Classify
 
 SGD_MOMENTUM = 0.9
+
+
+def mean_entropy(
+    op: Any,
+    outputs: Mapping[str, Any],
+    entropy: Callable[[Any, Mapping[str, Any]], Any] = Classify.entropy,
+) -> Any:
+    """Entropy in nats of each frame ``(N,)``, as the task of the model writes it."""
+    return entropy(op, outputs)
 
 
 class Tent:
     """Minimize the mean prediction entropy over scale and bias, under batch statistics.
 
-    L = (1/N)·Σ_i H(p_i),  H(p) = -Σ_k p_k·log p_k     for logits ``(N, K)``.
+    L = (1/N)·Σ_i H(p_i),  H(p) = -Σ_k p_k·log p_k     for logits ``(N, K)``;
+
+    where a frame takes several decisions, as at the positions of a segmenter, H is their mean.
 
     Wang et al., "Tent: fully test-time adaptation by entropy minimization", ICLR 2021, eq. 1 and section
     3.2; Adam at 1e-3 as there for CIFAR. Outputs are those before the update, as in the authors' protocol.
@@ -31,6 +43,8 @@ class Tent:
     """
 
     needs = frozenset({"step/entropy"})
+    asks = frozenset({"scores"})
+    objective: ClassVar[Callable[..., Any]] = staticmethod(mean_entropy)
 
     def __init__(
         self,
@@ -48,12 +62,6 @@ class Tent:
         if graph:  # another objective than the class's own
             self.needs = frozenset({f"step/{graph}"})
         (self.graph,) = (name for name in self.needs if name.startswith("step/"))
-
-    @staticmethod
-    def objective(op: Any, outputs: Mapping[str, Any]) -> Any:
-        """Entropy in nats of each frame ``(N,)``, from ``logits (N, K)``."""
-        log_p = op.LogSoftmax(outputs["logits"], axis=-1)
-        return op.Neg(op.ReduceSum(op.Mul(op.Exp(log_p), log_p), [-1], keepdims=0))
 
     def init(self, manifest: Manifest, slots: Mapping[str, Array]) -> State:
         """The source state with an empty optimizer."""

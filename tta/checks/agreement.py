@@ -12,7 +12,10 @@ SURE = 0.9  # probability from which the frozen model's answer counts as sure
 
 
 class Agreement:
-    """Share of frames whose answer changes, among those that the frozen model answers with p ≥ 0.9: 0..1.
+    """How far answers change, among those that the frozen model gives with confidence ≥ 0.9: 0..1.
+
+    It is 1 less the mean agreement as the task has it: of a classifier the share of frames whose class
+    changes, of a segmenter soft dice. Where answers have no confidence all frames count.
 
     It only reports: under harsh shift source models are sure and wrong, so that a good state changes nearly
     all of their sure answers, as a bad one does.
@@ -21,15 +24,13 @@ class Agreement:
     threshold = math.inf
 
     def figure(self, evidence: Evidence) -> float:
-        """The share; nan where the model is no classifier, or was sure of fewer than four frames."""
-        if evidence.classes < 2:
-            return math.nan
-        sure = evidence.frozen_log_p.max(1) >= math.log(SURE)
+        """1 less the agreement; nan where the model was sure of fewer than four frames."""
+        confidence = evidence.frozen_confidence
+        sure = (confidence >= SURE) | np.isnan(confidence)
         if sure.sum() < 4:
             return math.nan
-        changed = evidence.frozen_log_p.argmax(1) != evidence.adapted_log_p.argmax(1)
-        return float(np.mean(changed[sure]))
+        return 1 - float(np.mean(evidence.agreement[sure]))
 
     def says(self, figure: float) -> str:
         """One clause."""
-        return f"{100 * figure:.0f} % of the frozen model's sure answers change"
+        return f"{100 * figure:.0f} % of what the frozen model is sure of changes"

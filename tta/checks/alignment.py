@@ -26,6 +26,7 @@ class Alignment:
     with a diagonal covariance; classes that the calibration hardly saw count with the nearest known mean.
     """
 
+    asks = frozenset({"class"})
     threshold = math.inf
 
     def __init__(self, manifest: Manifest, calibration: Mapping[str, Array]) -> None:

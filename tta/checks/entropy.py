@@ -18,10 +18,11 @@ class Entropy:
     On frames that a step has trained on it says nothing, for entropy is what the step minimizes.
     """
 
+    asks = frozenset({"scores"})
     threshold = math.inf
 
     def figure(self, evidence: Evidence) -> float:
-        """The rise; nan where the model is no classifier."""
+        """The rise; nan where the model gives no class scores."""
         if evidence.classes < 2:
             return math.nan
         rise = _entropy(evidence.adapted_log_p) - _entropy(evidence.frozen_log_p)

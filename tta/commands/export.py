@@ -16,7 +16,10 @@ def arguments(p: argparse.ArgumentParser) -> None:
         help="model.onnx, or pkg.mod:factory; the call returns (model, example[, options]), "
         "options being keyword arguments of tta.export.to_bundle",
     )
-    p.add_argument("--task", help="what the model is for: classify (default), regress or embed")
+    p.add_argument(
+        "--task",
+        help="what the model is for: classify (default), multilabel, detect, segment, regress or embed",
+    )
     p.add_argument(
         "--norms",
         help="of an ONNX file whose norms are folded into convolutions: auto (default), insert or keep",
@@ -49,7 +52,7 @@ def arguments(p: argparse.ArgumentParser) -> None:
     )
     p.add_argument(
         "--objectives",
-        help="step graphs to build (default entropy,nhl); others: actmad, pseudo_label, slr, z_loss",
+        help="step graphs to build (default entropy,nhl; of other tasks all that suit it); others: actmad, dice, slr, …",
     )
     p.add_argument(
         "--explain",

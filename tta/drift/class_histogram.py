@@ -23,6 +23,7 @@ class ClassHistogram:
     average that weighs each frame λ = 0.02, begun at the source's.
     """
 
+    asks = frozenset({"class"})
     distance = True
 
     def __init__(

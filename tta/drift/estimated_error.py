@@ -23,6 +23,8 @@ class EstimatedError(MovingScore):
     there is none.
     """
 
+    asks = frozenset({"class"})
+
     def __init__(
         self, manifest: Manifest, calibration: Mapping[str, Array], weight: float = 0.02
     ) -> None:

@@ -25,6 +25,8 @@ class Surprise(MovingScore):
     of Neural Network Gaussian Processes", ICLR 2022). The moving average weighs each frame λ = 0.05.
     """
 
+    asks = frozenset({"values"})
+
     def __init__(
         self, manifest: Manifest, calibration: Mapping[str, Array], weight: float = 0.05
     ) -> None:
