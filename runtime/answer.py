@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -29,3 +30,10 @@ def prediction(bundle: Bundle, outputs: Mapping[str, Array], latency_s: float) -
     )
     decoded = partial(task.decode, primary)
     return Prediction(outputs, NOTHING, entropy, latency_s, "", sure=sure, decoded=decoded)
+
+
+def answered(found: Prediction) -> Any:
+    """The answer in JSON's types: a class number, or what the task decodes; None where there is neither."""
+    if found.probabilities.size:
+        return found.label
+    return None if found.decoded is None else found.decoded()

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tta.records import Decision, DriftReport, Result
+from tta.runtime.answer import answered
 
 
 def record(result: Result) -> dict[str, Any]:
@@ -33,7 +34,7 @@ def record(result: Result) -> dict[str, Any]:
     )
     if prediction is not None:
         out.update(
-            predicted=prediction.answer,
+            predicted=answered(prediction),
             confidence=prediction.confidence,
             entropy=prediction.entropy,
             latency_s=prediction.latency_s,

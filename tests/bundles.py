@@ -15,6 +15,7 @@ from tests.models import random_batch
 from tta import registry
 from tta.bundle import Bundle
 from tta.export.assembly import Exported, to_bundle
+from tta.export.objectives import fitting
 from tta.runtime.session import AdaptSession
 
 CALIBRATED = (
@@ -29,7 +30,8 @@ def model(name: str) -> tuple[nn.Module, torch.Tensor]:
     torch.set_num_threads(1)
     module, _, factory = name.partition(":")
     made = importlib.import_module(f"tests.models.{module}")
-    return getattr(made, factory or "factory")()  # type: ignore[no-any-return]
+    found = getattr(made, factory or "factory")()
+    return found[0], found[1]
 
 
 @functools.cache
@@ -47,12 +49,13 @@ def batches(name: str, n: int, seed: int = 0) -> np.ndarray:
         return random_batch(n, shape).numpy()
 
 
-def objectives() -> tuple[str, ...]:
-    """Objectives of all adapters there are, so that a new one finds its graph in the test bundles."""
+def objectives(task: str = "classify") -> tuple[str, ...]:
+    """Objectives of all adapters there are that suit a task: a new one finds its graph in the test bundles."""
     needs = {
         n for a in registry.names("tta.adapters") for n in registry.load("tta.adapters", a).needs
     }
-    return tuple(sorted(n.removeprefix("step/") for n in needs if n.startswith("step/")))
+    found = {n.removeprefix("step/") for n in needs if n.startswith("step/")}
+    return tuple(sorted(found & set(fitting(task))))
 
 
 @functools.cache
@@ -60,6 +63,12 @@ def exported(name: str) -> Exported:
     """The model's bundle as ``to_bundle`` makes it by default."""
     net, example = model(name)
     out = Path(_FOLDER.name) / f"{name.replace(':', '-')}.tta"
+    if name.startswith("tasks:"):
+        task = name.partition(":")[2]
+        samples = batches(name, 64, seed=99)
+        return to_bundle(
+            net, example, out, samples=samples, objectives=objectives(task), task=task
+        )
     if name not in CALIBRATED:
         return to_bundle(net, example, out)
     samples = batches(name, 64, seed=99)

@@ -231,7 +231,7 @@ class Prediction:
         state: hash of the slots that served it, shortened to 12 digits.
         served: ``stream``, or ``batch-pre`` / ``batch-post`` update.
         sure: confidence of an answer that is no class, nan where it has none.
-        decoded: what says the answer in JSON's types, None where the model is a classifier.
+        decoded: says such an answer in JSON's types.
     """
 
     outputs: Mapping[str, Array]
@@ -252,13 +252,6 @@ class Prediction:
     def confidence(self) -> float:
         """Probability of the most probable class, else what the task makes of the answer; nan if nothing."""
         return float(self.probabilities.max()) if self.probabilities.size else self.sure
-
-    @property
-    def answer(self) -> Any:
-        """The answer in JSON's types: a class number, or what the task decodes; None if it says nothing."""
-        if self.probabilities.size:
-            return self.label
-        return None if self.decoded is None else self.decoded()
 
 
 UNANSWERED = Prediction({}, np.zeros(0, np.float32), float("nan"), 0.0, "")  # no model was asked

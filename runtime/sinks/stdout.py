@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tta.records import Decision, Result, Shift
+from tta.runtime.answer import answered
 from tta.runtime.result_record import json_line
 
 
@@ -38,7 +39,7 @@ def human(result: Result) -> str:
         if prediction.probabilities.size:
             parts.append(f"class {prediction.label} ({100 * prediction.confidence:.0f} %)")
             parts.append(f"entropy {prediction.entropy:.2f} nats")
-        elif (answer := prediction.answer) is not None:
+        elif (answer := answered(prediction)) is not None:
             parts.append(_short(answer))
         parts.append(f"{1000 * prediction.latency_s:.1f} ms")
         parts.append(report.level)

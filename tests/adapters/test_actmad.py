@@ -160,7 +160,7 @@ def test_the_distance_falls_on_a_shifted_stream():
 
 def test_any_task_has_it(tmp_path):
     """A regression bundle goes without entropy, and adapts all the same."""
-    opened = exported("norms:factory", tmp_path, task="regress")
+    opened = to_bundle(*model("norms:factory"), tmp_path / "x.tta", task="regress").bundle
     assert opened.manifest.provides == ("batch", "step/actmad")
     adapter, run = ActMad(), AdaptSession(opened).run
     state = source_state(adapter, opened)

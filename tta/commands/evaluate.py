@@ -17,7 +17,8 @@ def arguments(p: argparse.ArgumentParser) -> None:
         "data", help="labelled data as after sim://: cifar10, imagenet, fashion, a folder, …"
     )
     p.add_argument(
-        "--adapter", default="bn_stats,tent,nhl", help="methods, or all (default bn_stats,tent,nhl)"
+        "--adapter",
+        help="methods, or all (default bn_stats,tent,nhl; for a task without class scores bn_stats,actmad)",
     )
     p.add_argument("--protocol", default="reset", help="protocols, or all (default reset)")
     p.add_argument("--batch", default="200", help="frames a step (default 200)")

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from tta import registry
-from tta.errors import TtaError
+from tta.bundle import Bundle
+from tta.errors import BundleError, TtaError
 from tta.evaluation.lines import HURTS, Line
 from tta.evaluation.protocols import names
 from tta.evaluation.report import report
 from tta.evaluation.serving import Serve
 from tta.evaluation.sweep import SMOKE, Sweep, check, damaged, run
 from tta.evaluation.tables import to_json
+from tta.evaluation.task_table import task_table
 from tta.evaluation.unfit import fitting
 from tta.governor import Mode
+from tta.runtime.method import check_needs, make_adapter
 from tta.terminal import Terminal
 
 TIERS = {"smoke": SMOKE, "full": None}
@@ -28,7 +32,7 @@ def matrix(
     bundle: str,
     data: str,
     *,
-    adapters: str = "bn_stats,tent,nhl",
+    adapters: str | None = None,
     protocols: str = "reset",
     batches: str = "200",
     seeds: str = "0",
@@ -64,10 +68,38 @@ def matrix(
     if as_json:
         _check_target(Path(as_json).expanduser())
     every = tuple(registry.names("tta.adapters"))
+    opened = Bundle(bundle)
+    if opened.manifest.task != "classify":
+        if post or keep_probabilities or skip_unfit or jobs != 1 or backend:
+            raise TtaError(
+                f"--post, --keep-probabilities, --skip-unfit, --jobs and --backend are for classifiers so far, but "
+                f"the task of {opened.manifest.name} is {opened.manifest.task}: leave them out"
+            )
+        task_table(
+            opened,
+            data,
+            adapters=_suiting(opened, every)
+            if adapters == "all"
+            else _words(adapters or "bn_stats,actmad", "adapter"),
+            protocols=_words(protocols, "protocol"),
+            batches=_numbers(batches, "batch", 1),
+            seeds=_numbers(seeds, "seed", 0),
+            corruptions=corruptions,
+            severity=severity,
+            limit=limit or TIERS[tier],
+            brief=tier == "smoke",
+            serve=serve,
+            governor=governor,
+            buffer=buffer,
+            out=out,
+            as_json=as_json,
+            terminal=terminal,
+        )
+        return []
     sweep = Sweep(
         bundle,
         data,
-        every if adapters == "all" else _words(adapters, "adapter"),
+        every if adapters == "all" else _words(adapters or "bn_stats,tent,nhl", "adapter"),
         tuple(names()) if protocols == "all" else _words(protocols, "protocol"),
         _numbers(seeds, "seed", 0),
         _numbers(batches, "batch", 1),
@@ -106,6 +138,18 @@ def matrix(
     if as_json:
         Path(as_json).expanduser().write_text(to_json(found), encoding="utf-8")
     return found
+
+
+def _suiting(bundle: Bundle, names: Sequence[str]) -> tuple[str, ...]:
+    """Methods that suit the task of a bundle, and whose graphs it has."""
+    found = []
+    for name in names:
+        try:
+            check_needs(make_adapter(name), bundle)
+        except BundleError:
+            continue
+        found.append(name)
+    return tuple(found)
 
 
 def _check_target(path: Path) -> None:

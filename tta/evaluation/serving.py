@@ -12,22 +12,38 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from tta.categorical import log_softmax
 from tta.errors import TtaError
-from tta.evaluation.material import Material
+from tta.bundle import Bundle
 from tta.governor import Mode
 from tta.protocols import Run
 from tta.records import Array, Frame, Result, State
+from tta.runtime.datasets import Dataset
 from tta.runtime.loop import adapt_and_serve, advance
 from tta.runtime.method import fewest, make_adapter, source_state
+from tta.runtime.model import Model
 from tta.runtime.stream import Stream
 
 Serve = Literal["batch", "stream"]
 ROUNDS = ("commits", "rollbacks", "resets", "holds")  # what is counted, as in ``runtime.outcome``
+
+
+class Asked(Protocol):
+    """Data and the bundle that is asked, as ``Material`` and ``TaskMaterial`` have them."""
+
+    bundle: Bundle
+    data: Dataset
+
+    @property
+    def model(self) -> Model:
+        """The bundle's sessions."""
+
+    def prepared(self, readings: Array) -> Array:
+        """Model inputs of readings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +51,14 @@ class Answered:
     """Answers to some frames.
 
     Attributes:
-        classes: ``(n,)``, -1 where the model said nothing finite.
+        outputs: the primary output ``(n, ...)``.
+        classes: ``(n,)``, -1 where the model said nothing finite, or is no classifier.
         confidence: ``(n,)`` probability of that class.
         post: ``(n,)`` classes after the update, -1 where not asked for.
         took_s: seconds that it took.
     """
 
+    outputs: Array
     classes: Array
     confidence: Array
     post: Array
@@ -60,7 +78,7 @@ class Direct:
         rounds: how often each of ``ROUNDS`` happened: commits are steps after which the state was another.
     """
 
-    def __init__(self, material: Material, adapter: str, run: Run, post: bool = False) -> None:
+    def __init__(self, material: Asked, adapter: str, run: Run, post: bool = False) -> None:
         self._material, self._run, self._post = material, run, post
         self._method: Any = make_adapter(adapter)
         self._least = fewest(self._method, material.bundle)
@@ -86,13 +104,17 @@ class Direct:
     def answer(self, readings: Array) -> Answered:
         """Answer a batch of frames ``(n, ...)`` as a source gives them, or what is left at a visit's end."""
         x, before = self._material.prepared(readings), self._state
-        primary = self._material.bundle.manifest.primary
+        manifest = self._material.bundle.manifest
+        primary = manifest.primary
         began = time.perf_counter()
         if len(x) < self._least:  # a rest too small for batch statistics
             outputs = self._run("batch", x, before.slots, alpha=0.0).outputs
         else:
             self._state, outputs = self._stepped(x)
         took_s = time.perf_counter() - began
+        if manifest.task != "classify":
+            self.rounds["commits"] += self._state is not before
+            return Answered(outputs[primary], *_no_class(len(x)), took_s)
         classes, confidence = answers(outputs[primary])
         late = np.full(len(x), -1)
         if self._post and self._state is before:  # nothing was learned: the answer stays
@@ -103,7 +125,7 @@ class Direct:
                 0
             ]
         self.rounds["commits"] += self._state is not before
-        return Answered(classes, confidence, late, took_s)
+        return Answered(outputs[primary], classes, confidence, late, took_s)
 
     def _stepped(self, x: Array) -> tuple[State, Mapping[str, Array]]:
         """The state after a step; the old one where the step ends in values that no state can hold."""
@@ -131,7 +153,7 @@ class Streamed:
 
     def __init__(
         self,
-        material: Material,
+        material: Asked,
         adapter: str,
         batch: int,
         serve: Serve,
@@ -189,11 +211,19 @@ class Streamed:
         took_s = time.perf_counter() - began
         if lost := [result.skipped for result in results if result.prediction is None]:
             raise TtaError(f"{self._material.data.name} has a frame that cannot be used: {lost[0]}")
+        manifest = self._material.bundle.manifest
+        outputs = np.stack([r.prediction.outputs[manifest.primary] for r in results if r.prediction])
+        if manifest.task != "classify":
+            return Answered(outputs, *_no_class(len(outputs)), took_s)
         said = np.stack(
             [result.prediction.probabilities for result in results if result.prediction]
         )
         classes, confidence = _finite(said.argmax(1), said.max(1))
-        return Answered(classes, confidence, np.full(len(said), -1), took_s)
+        return Answered(outputs, classes, confidence, np.full(len(said), -1), took_s)
+
+
+def _no_class(n: int) -> tuple[Array, Array, Array]:
+    return np.full(n, -1), np.zeros(n, np.float32), np.full(n, -1)
 
 
 def answers(logits: Array) -> tuple[Array, Array]:
