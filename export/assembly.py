@@ -114,7 +114,8 @@ def to_bundle(
             longer exact.
         recompute: whether the way back computes every second norm's input again: slower, and less memory.
         explain: whether each step graph gets one beside it that says where in the input a step came from.
-        objectives: step graphs to build: those that the adapters of these names ask for; default ``entropy`` and
+        objectives: step graphs to build: those that the adapters of these names ask for; default
+        ``entropy`` and
             ``nhl`` of a classifier, of other tasks all that suit them but ``nhl``.
         task: what the model is for, see ``tta.tasks``.
         name: model name; default the class name.

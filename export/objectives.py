@@ -27,7 +27,7 @@ class LayerStatistics(NamedTuple):
 
 
 class Found(NamedTuple):
-    """An adapter's ``objective``, whether its graph holds the Hebbian change, and what it asks of the task."""
+    """An adapter's ``objective``, whether its graph holds the Hebbian change, what it asks of the task."""
 
     function: Callable[..., Any]
     hebbian: bool
@@ -80,8 +80,9 @@ def takes_layers(function: Callable[..., Any]) -> bool:
 
 
 def suiting(names: Sequence[str] | None, task: str) -> dict[str, Found]:
-    """Objectives by name for a model of that task, by default ``DEFAULTS``, or all that suit it where it is no
-    classifier, but for Hebbian ones.
+    """Objectives by name for a model of that task.
+
+    By default they are ``DEFAULTS`` for a classifier, for others all that suit, but for Hebbian ones.
 
     Raises:
         ExportError: one that was named is unknown, or takes what the task does not give.

@@ -69,7 +69,7 @@ def source_state(
 
 
 def check_needs(adapter: Any, bundle: Bundle) -> None:
-    """Refuse an adapter that the task does not suit, or whose graphs the bundle lacks, before the first frame."""
+    """Refuse, before the first frame, an adapter that does not suit the task or whose graphs are missing."""
     name = type(adapter).__module__.rpartition(".")[2].rstrip("_")
     if reason := tasks.refusal(f"adapter {name!r}", adapter, bundle.manifest.task):
         raise BundleError(f"{reason}: take bn_stats, actmad or none")

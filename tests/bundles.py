@@ -50,7 +50,7 @@ def batches(name: str, n: int, seed: int = 0) -> np.ndarray:
 
 
 def objectives(task: str = "classify") -> tuple[str, ...]:
-    """Objectives of all adapters there are that suit a task: a new one finds its graph in the test bundles."""
+    """Objectives of all adapters that suit a task: a new one finds its graph in the test bundles."""
     needs = {
         n for a in registry.names("tta.adapters") for n in registry.load("tta.adapters", a).needs
     }
@@ -66,9 +66,7 @@ def exported(name: str) -> Exported:
     if name.startswith("tasks:"):
         task = name.partition(":")[2]
         samples = batches(name, 64, seed=99)
-        return to_bundle(
-            net, example, out, samples=samples, objectives=objectives(task), task=task
-        )
+        return to_bundle(net, example, out, samples=samples, objectives=objectives(task), task=task)
     if name not in CALIBRATED:
         return to_bundle(net, example, out)
     samples = batches(name, 64, seed=99)

@@ -135,8 +135,9 @@ class Bundle:
         ``mean.<layer>`` and ``var.<layer>`` ``(C,)`` are what the norm layer's input had on source
         data; ``features.mean`` and ``features.var`` ``(D,)`` likewise. ``drift.<metric>.<name>`` is what a
         drift metric must know of the source; ``drift.gauge.*`` and ``drift.tail.*`` how far its scores
-        stray on source streams of the correlations ``drift.rho``. ``task.<name>`` is what the task must know. ``explain.frame.<layer>`` and
-        ``explain.batch.<layer>`` are what source frames add to a shift of the statistics, by position.
+        stray on source streams of the correlations ``drift.rho``. ``task.<name>`` is what the task must
+        know. ``explain.frame.<layer>`` and ``explain.batch.<layer>`` are what source frames add to a
+        shift of the statistics, by position.
         """
         return self._tensors("calibration.safetensors")
 

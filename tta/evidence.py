@@ -26,7 +26,8 @@ class Evidence:
         adapted: the frames under the proposed slots, at alpha = 0: as they would be served.
         slots: the proposed slots.
         source: the source slots.
-        frozen_log_p: log-probabilities ``(m, K)`` of all decisions of the frames: one a frame of a classifier, one
+        frozen_log_p: log-probabilities ``(m, K)`` of all decisions of the frames: one a frame of a
+        classifier, one
             a position of a segmenter; ``(n, 0)`` of a model without class scores.
         adapted_log_p: likewise, as the method would answer.
         frozen_features: penultimate, ``(n, D)``.

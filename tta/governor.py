@@ -266,7 +266,7 @@ class Governor:
 
 
 def make_checks(manifest: Manifest, calibration: Mapping[str, Array]) -> dict[str, Check]:
-    """The checks that suit the bundle's task, by name; one whose class takes arguments is told of the source."""
+    """The checks that suit the task, by name; one whose class takes arguments is told of the source."""
     made = {}
     for name in registry.names("tta.checks"):
         found: Any = registry.load("tta.checks", name)

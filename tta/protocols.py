@@ -73,8 +73,8 @@ class Adapter(Protocol):
       scalar. ``op.given(name, like)`` declares an input that the method hands to ``run`` under that name;
     - ``any_task = True`` says that the objective asks nothing of the outputs, so that bundles of every task
       can have its graph; ``asks``, beside the objective, is what the method asks of the task (``tta.tasks``),
-      by default one class a frame. An objective with a parameter ``entropy`` gets what writes the entropy of the
-      task's decisions;
+      by default one class a frame. An objective with a parameter ``entropy`` gets what writes the entropy
+      of the task's decisions;
     - ``hebbian = True`` asks export for the Hebbian change inside that graph;
     - ``couples = False`` says that no layer ever runs on the statistics of one batch alone, in a step or in
       what is committed, so that a batch may be as small as one frame in every model;

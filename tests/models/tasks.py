@@ -4,6 +4,7 @@
 example, and the options with task, labels, preprocessing and calibration samples.
 """
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,18 @@ from tests.recipes.scenes import GROUPS, SIZE, scenes
 from tests.recipes.watch import windows
 
 RECIPES = Path(__file__).parents[1] / "recipes"
-CLASSES = ("t-shirt", "trousers", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot")
+CLASSES = (
+    "t-shirt",
+    "trousers",
+    "pullover",
+    "dress",
+    "coat",
+    "sandal",
+    "shirt",
+    "sneaker",
+    "bag",
+    "boot",
+)
 CELL = 8  # pixels of the detector's grid
 SAMPLES = 512  # calibration scenes
 Made = tuple[nn.Module, Tensor, dict[str, Any]]
@@ -38,7 +50,9 @@ def double(width_in: int, width: int) -> nn.Sequential:
 class Segmenter(nn.Module):
     """A U-Net of three levels: (N, 1, 48, 48) to class logits (N, 4, 48, 48)."""
 
-    def __init__(self, widths: tuple[int, int, int] = (12, 24, 48), classes: int = len(GROUPS)) -> None:
+    def __init__(
+        self, widths: tuple[int, int, int] = (12, 24, 48), classes: int = len(GROUPS)
+    ) -> None:
         super().__init__()
         a, b, c = widths
         self.down1, self.down2, self.bottom = double(1, a), double(a, b), double(b, c)
@@ -65,7 +79,7 @@ class Backbone(nn.Module):
         self.stem = nn.Sequential(
             nn.Conv2d(1, widths[0], 3, 1, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU()
         )
-        self.blocks = nn.Sequential(*[Block(a, b, 2) for a, b in zip(widths, widths[1:])])
+        self.blocks = nn.Sequential(*[Block(a, b, 2) for a, b in pairwise(widths)])
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.blocks(self.stem(x))
@@ -114,7 +128,7 @@ class Embedder(nn.Module):
         self.stem = nn.Sequential(
             nn.Conv2d(1, widths[0], 3, 1, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU()
         )
-        self.blocks = nn.Sequential(*[Block(a, b, 2) for a, b in zip(widths, widths[1:])])
+        self.blocks = nn.Sequential(*[Block(a, b, 2) for a, b in pairwise(widths)])
         self.head = nn.Linear(widths[-1], size)
 
     def forward(self, x: Tensor) -> Tensor:

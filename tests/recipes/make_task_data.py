@@ -1,8 +1,8 @@
 """Write what the task models are judged on: ``python -m tests.recipes.make_task_data FOLDER``.
 
-``segment.npz``, ``detect.npz`` and ``multilabel.npz`` are scenes of test images of Fashion-MNIST that come with
-the package, ``embed.npz`` the images themselves; ``regress.npz`` are windows of three people whom the model has
-not seen, and is left out where the package with the recordings is not installed.
+``segment.npz``, ``detect.npz`` and ``multilabel.npz`` are scenes of test images of Fashion-MNIST that
+come with the package, ``embed.npz`` the images themselves; ``regress.npz`` are windows of three people
+whom the model has not seen, and is left out where the package with the recordings is not installed.
 """
 
 import argparse

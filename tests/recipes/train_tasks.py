@@ -1,8 +1,8 @@
 """Train the models of ``tests/models/tasks.py``: ``python -m tests.recipes.train_tasks [task ...]``.
 
-Scenes and single things are of the training images of Fashion-MNIST (Debian package ``dataset-fashion-mnist``)
-but for those held out for calibration; windows are of the smartwatch recordings. Each takes one to three
-minutes on one core. Weights are kept as float16.
+Scenes and single things are of the training images of Fashion-MNIST (Debian package
+``dataset-fashion-mnist``) but for those held out for calibration; windows are of the smartwatch
+recordings. Each takes one to three minutes on one core. Weights are kept as float16.
 """
 
 import argparse
@@ -29,7 +29,9 @@ def fit(model, batches, loss, epochs, peak=4e-3, batch=64, augment=None):
     for epoch in range(epochs):
         model.train()
         total = 0.0
-        for chosen in torch.randperm(len(batches[0]), generator=generator)[: steps * batch].split(batch):
+        for chosen in torch.randperm(len(batches[0]), generator=generator)[: steps * batch].split(
+            batch
+        ):
             parts = [b[chosen] for b in batches]
             if augment is not None:
                 parts = augment(*parts)
@@ -96,7 +98,11 @@ def multilabel():
     made = drawn()
     x, y = tasks.prepared(made.images), torch.from_numpy(made.classes.astype(np.float32))
     return fit(
-        tasks.Labeller(), (x, y), nn.functional.binary_cross_entropy_with_logits, 14, augment=mirrored
+        tasks.Labeller(),
+        (x, y),
+        nn.functional.binary_cross_entropy_with_logits,
+        14,
+        augment=mirrored,
     )
 
 
@@ -148,7 +154,9 @@ def main() -> None:
         torch.manual_seed(0)
         model = globals()[name]()
         path = tasks.RECIPES / f"task_{name}.safetensors"
-        state = {k: v.half().contiguous() for k, v in model.state_dict().items() if v.is_floating_point()}
+        state = {
+            k: v.half().contiguous() for k, v in model.state_dict().items() if v.is_floating_point()
+        }
         save_file(state, path)
         print(f"{path.name}: {path.stat().st_size / 1e3:.0f} kB", flush=True)
 

@@ -18,8 +18,8 @@ SMOOTH = 1e-3  # positions that a class has at least, on both sides
 class Dice(Tent):
     """Tent with a soft-dice distance to the mean of two views in the place of the entropy.
 
-    With p ``(N, K, H, W)`` the probabilities and t the mean of p and of those of the mirrored frames, mirrored
-    back and held fixed,
+    With p ``(N, K, H, W)`` the probabilities and t the mean of p and of those of the mirrored frames,
+    mirrored back and held fixed,
 
         L = (1/NK)·Σ_ik [1 - (2·Σ p·t + ε)/(Σ p² + Σ t² + ε)],  sums over positions.
 

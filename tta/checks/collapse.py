@@ -13,10 +13,11 @@ from tta.records import Array
 class Collapse:
     """H(mean p of the frozen model) - H(mean p of the proposal), in nats: ln of the classes lost.
 
-    H is the entropy of the mean prediction (as the task has it: of a segmenter over all positions), so exp(H) counts the classes in use, and ln 2 is half of them.
-    Entropy minimization collapses by sending every frame to one class (Niu et al., "Towards stable test-time
-    adaptation in dynamic wild world", ICLR 2023, section 3); a stretch that truly holds one class has a
-    frozen view with one class too, and passes.
+    H is the entropy of the mean prediction (as the task has it: of a segmenter over all positions), so
+    exp(H) counts the classes in use, and ln 2 is half of them. Entropy minimization collapses by sending
+    every frame to one class (Niu et al., "Towards stable test-time adaptation in dynamic wild world",
+    ICLR 2023, section 3); a stretch that truly holds one class has a frozen view with one class too, and
+    passes.
     """
 
     asks = frozenset({"scores"})

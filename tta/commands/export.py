@@ -52,7 +52,7 @@ def arguments(p: argparse.ArgumentParser) -> None:
     )
     p.add_argument(
         "--objectives",
-        help="step graphs to build (default entropy,nhl; of other tasks all that suit it); others: actmad, dice, slr, …",
+        help="step graphs to build (default entropy,nhl; of other tasks all that suit): actmad, slr, …",
     )
     p.add_argument(
         "--explain",

@@ -72,8 +72,8 @@ def matrix(
     if opened.manifest.task != "classify":
         if post or keep_probabilities or skip_unfit or jobs != 1 or backend:
             raise TtaError(
-                f"--post, --keep-probabilities, --skip-unfit, --jobs and --backend are for classifiers so far, but "
-                f"the task of {opened.manifest.name} is {opened.manifest.task}: leave them out"
+                "--post, --keep-probabilities, --skip-unfit, --jobs and --backend are for classifiers, "
+                f"but the task of {opened.manifest.name} is {opened.manifest.task}: leave them out"
             )
         task_table(
             opened,

@@ -16,9 +16,9 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from tta.bundle import Bundle
 from tta.categorical import log_softmax
 from tta.errors import TtaError
-from tta.bundle import Bundle
 from tta.governor import Mode
 from tta.protocols import Run
 from tta.records import Array, Frame, Result, State
@@ -212,7 +212,9 @@ class Streamed:
         if lost := [result.skipped for result in results if result.prediction is None]:
             raise TtaError(f"{self._material.data.name} has a frame that cannot be used: {lost[0]}")
         manifest = self._material.bundle.manifest
-        outputs = np.stack([r.prediction.outputs[manifest.primary] for r in results if r.prediction])
+        outputs = np.stack(
+            [r.prediction.outputs[manifest.primary] for r in results if r.prediction]
+        )
         if manifest.task != "classify":
             return Answered(outputs, *_no_class(len(outputs)), took_s)
         said = np.stack(

@@ -27,7 +27,8 @@ class TaskMaterial:
 
     Args:
         bundle: of any task.
-        data: an .npz archive with ``images`` or ``windows`` and the task's targets, or for a task whose targets
+        data: an .npz archive with ``images`` or ``windows`` and the task's targets, or for a task whose
+        targets
             are classes what ``sim://`` takes.
         limit: so many items only: the same ones each time, drawn without regard to their order.
         seed: of what chance does to an item.

@@ -30,7 +30,13 @@ from tta.records import Array
 from tta.runtime.method import make_adapter
 from tta.terminal import Terminal
 
-BY_CLASS = ("correlated", "few_classes", "diurnal", "unseen", "ends")  # protocols that sort by class
+BY_CLASS = (
+    "correlated",
+    "few_classes",
+    "diurnal",
+    "unseen",
+    "ends",
+)  # protocols that sort by class
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +115,7 @@ def task_table(
     for protocol in protocols:
         if protocol.partition(":")[0] in BY_CLASS:
             raise TtaError(
-                f"protocol {protocol!r} sorts frames by their class, but the task of {bundle.manifest.name} is "
+                f"protocol {protocol!r} sorts frames by class, but the task of {bundle.manifest.name} is "
                 f"{bundle.manifest.task}: take reset, clean, continual, gradual, mixed or recurring"
             )
     chosen = corruption_names(corruptions)
@@ -161,7 +167,9 @@ def _cell(
     taken = taken_for(manifest, adapter, buffer, batch, serve)
     count = len(material.targets)
     labels = np.zeros(count, int)
-    visits = list(build(protocol).visits(Setting(labels, corruptions, severity, count, seed, brief)))
+    visits = list(
+        build(protocol).visits(Setting(labels, corruptions, severity, count, seed, brief))
+    )
     if serve == "batch" and governor == "always":
         server: Direct | Streamed = Direct(material, taken.adapter, material.model.adapting.run)
     else:
@@ -218,9 +226,7 @@ def _visit(
         "agreement": task.agreement(old, new),
     }
     scale = 100.0 if task.share else 1.0
-    gain = interval(
-        scale * (arrays["frozen_error"] - arrays["error"]), block_of(len(old), batch)
-    )
+    gain = interval(scale * (arrays["frozen_error"] - arrays["error"]), block_of(len(old), batch))
     row = {
         "visit": each.name,
         "severity": each.severity,

@@ -1,9 +1,9 @@
 """What models are for: one task, one file, found by its name (``segment`` is ``tta/tasks/segment.py``).
 
 A task says how the primary output reads: decoder, confidence, class scores if it has any, how far two answers
-agree, and the error of an answer against the truth. Nothing else here knows one task from another: objectives,
-methods and checks name what they ask of a task (``asks``), a task names what it ``gives``, and what asks for
-more than is given is refused by name.
+agree, and the error of an answer against the truth. Nothing else here knows one task from another:
+objectives, methods and checks name what they ask of a task (``asks``), a task names what it ``gives``,
+and what asks for more than is given is refused by name.
 
 ==========  ====================================================================
 scores      class scores, so that answers have an entropy

@@ -84,8 +84,8 @@ class Plain:
         if ((y < 0) | (y >= top)).any():
             bad = int(y[(y < 0) | (y >= top)].reshape(-1)[0])
             raise TtaError(
-                f"a target is {bad}, but those of {self._name} are 0 to {top - 1}: were they made for another "
-                "model?"
+                f"a target is {bad}, but those of {self._name} are 0 to {top - 1}: were they made for "
+                "another model?"
             )
         return y
 

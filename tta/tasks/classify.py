@@ -13,9 +13,9 @@ from tta.tasks._plain import Plain
 
 
 class Classify(Plain):
-    """Logits ``(N, K)``; the answer is the largest, p = softmax, and answers agree where the class is the same.
+    """Logits ``(N, K)``; the answer is the largest of p = softmax.
 
-    The error of a frame is 0 or 1 (top-1).
+    Answers agree where the class is the same; the error of a frame is 0 or 1 (top-1).
     """
 
     gives = frozenset({"scores", "class"})

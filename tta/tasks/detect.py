@@ -17,12 +17,12 @@ BOX = 4
 
 
 class Detect(Plain):
-    """Boxes ``(N, M, 4 + K)``: middle x, y, width, height in pixels of the input, and K logits, of M candidates.
+    """M candidates ``(N, M, 4 + K)``: middle x, y, width, height in pixels of the input, and K logits.
 
-    A candidate's score for a class is σ of its logit; those of 0.5 and more are answers, but of two of a class
-    that overlap by IoU > 0.5 the lower goes (non-maximum suppression). A true box is found where an answer of
-    its class overlaps it by IoU ≥ 0.5, best scores first, each once. The error of a frame is 1 - F₁, 0 where
-    there is nothing and nothing was said; answers agree by the same F₁ between them.
+    A candidate's score for a class is σ of its logit; those of 0.5 and more are answers, but of two of a
+    class that overlap by IoU > 0.5 the lower goes (non-maximum suppression). A true box is found where an
+    answer of its class overlaps it by IoU ≥ 0.5, best scores first, each once. The error of a frame is 1
+    - F₁, 0 where there is nothing and nothing was said; answers agree by the same F₁ between them.
     """
 
     gives = frozenset({"scores", "boxes"})
@@ -37,8 +37,8 @@ class Detect(Plain):
         if len(shape) != 2 or 0 <= shape[1] <= BOX:
             axes = ", ".join(map(str, shape))
             return (
-                "a detector's output is (N, candidates, 4 + classes): middle x, y, width, height in pixels and "
-                f"class logits, but this one is (N, {axes})"
+                "a detector's output is (N, candidates, 4 + classes): middle x, y, width, height in pixels, "
+                f"and class logits, but this one is (N, {axes})"
             )
         classes = shape[1] - BOX
         return f"{labels} labels for {classes} classes" if labels and classes != labels else ""
@@ -96,7 +96,7 @@ class Detect(Plain):
         y = np.asarray(targets, np.float64)
         if y.ndim != 3 or y.shape[0] != n or y.shape[2] != BOX + 1:
             raise TtaError(
-                f"targets of {self._name} are boxes ({n}, T, 5): x1, y1, x2, y2, class, -1 where there is none, "
+                f"targets of {self._name} are boxes ({n}, T, 5): x1, y1, x2, y2, class, -1 for none, "
                 f"but these are {y.shape}"
             )
         classes = self._shape[-1] - BOX

@@ -16,9 +16,10 @@ MOST = 2048  # vectors of the source that are kept as a gallery
 class Embed(Plain):
     """Vectors ``(N, D)`` compared by their cosine; the error is 1 - recall@1 against the source's gallery.
 
-    The gallery is what the source model made of the labelled calibration samples: vectors that were stored once
-    and must stay valid. A frame is right where its nearest vector there has its label. Answers agree by their
-    cosine, 0 where it is negative; confidence is the cosine to the nearest vector of the gallery.
+    The gallery is what the source model made of the labelled calibration samples: vectors that were
+    stored once and must stay valid. A frame is right where its nearest vector there has its label.
+    Answers agree by their cosine, 0 where it is negative; confidence is the cosine to the nearest vector
+    of the gallery.
     """
 
     gives = frozenset({"embedding"})
@@ -37,7 +38,7 @@ class Embed(Plain):
 
     @staticmethod
     def reference(outputs: Array, targets: Array | None) -> dict[str, Array]:
-        """A gallery of unit vectors ``(m, D)`` with labels ``(m,)``; empty without whole numbers as targets."""
+        """A gallery of unit vectors ``(m, D)`` with labels ``(m,)``; empty without labels as targets."""
         if targets is None or targets.ndim != 1 or targets.dtype.kind not in "iu":
             return {}
         kept = np.linspace(0, len(outputs) - 1, min(len(outputs), MOST)).astype(int)
@@ -69,7 +70,7 @@ class Embed(Plain):
         """Labels ``(n,)`` as those of the gallery."""
         if "gallery" not in self._known:
             raise TtaError(
-                f"{self._name} has no gallery to retrieve from: export again with --samples of an .npz that has "
+                f"{self._name} has no gallery to retrieve from: export again with --samples of an .npz with "
                 "labels beside the samples"
             )
         return self.whole(targets, (n,), int(self._known["gallery_labels"].max()) + 1)

@@ -14,9 +14,9 @@ from tta.tasks._plain import Plain
 class Multilabel(Plain):
     """Logits ``(N, K)``, p_k = σ(z_k); the answer is all classes with z_k > 0.
 
-    The error of a frame is 1 - F₁ of its set of classes, 0 where both sets are empty. Answers p and q agree by
-    exp(-D), D the mean over classes of the divergence BCE(p, q) - H(p). Confidence is the mean over classes of
-    max(p, 1 - p).
+    The error of a frame is 1 - F₁ of its set of classes, 0 where both sets are empty. Answers p and q
+    agree by exp(-D), D the mean over classes of the divergence BCE(p, q) - H(p). Confidence is the mean
+    over classes of max(p, 1 - p).
     """
 
     gives = frozenset({"scores"})

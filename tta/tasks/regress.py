@@ -12,7 +12,9 @@ from tta.tasks._plain import Plain
 
 
 class Regress(Plain):
-    """Values ``(N, p)`` or a map of them; the error of a frame is its mean absolute error, in units of the target.
+    """Values ``(N, p)`` or a map of them.
+
+    The error of a frame is its mean absolute error, in units of the target.
 
     Answers agree by 1 - min(1, max_j |y_j - y'_j|/s_j), s the spread of the source model's answers on source
     data: the residual between the two, normalised.

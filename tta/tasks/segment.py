@@ -18,10 +18,10 @@ class Segment(Plain):
     """Logits ``(N, K, H, W)``, softmax over K; class 0 is the background.
 
     The error of a frame is the mean of 1 - dice_k over the classes k ≥ 1 that the truth has there, with
-    dice_k = 2|A ∩ B|/(|A| + |B|); where it has none, it is 0 if the answer has none either, else 1. It is also
-    given by size of the object, since a loss that averages over positions hides small ones (Kumar et al.,
-    "SeaBird: segmentation in bird's view with dice loss", CVPR 2024). Two answers agree by their soft dice,
-    2·Σ p·q/(Σ p² + Σ q²) over the positions of all classes.
+    dice_k = 2|A ∩ B|/(|A| + |B|); where it has none, it is 0 if the answer has none either, else 1. It is
+    also given by size of the object, since a loss that averages over positions hides small ones (Kumar et
+    al., "SeaBird: segmentation in bird's view with dice loss", CVPR 2024). Two answers agree by their
+    soft dice, 2·Σ p·q/(Σ p² + Σ q²) over the positions of all classes.
     """
 
     gives = frozenset({"scores", "map"})
@@ -36,7 +36,7 @@ class Segment(Plain):
         if len(shape) != 3 or shape[0] in (0, 1):
             axes = ", ".join(map(str, shape))
             return (
-                f"a segmenter's output is (N, classes, H, W) with 2 classes or more, the background among them, "
+                f"a segmenter's output is (N, classes, H, W) with 2 classes or more, background among them, "
                 f"but this one is (N, {axes})"
             )
         return (
@@ -99,7 +99,7 @@ class Segment(Plain):
 
 
 def _objects(outputs: Array, targets: Array) -> tuple[Array, Array]:
-    """1 - dice ``(n, K - 1)`` of the classes that the truth has, nan elsewhere, and their shares of the frame."""
+    """1 - dice ``(n, K - 1)`` of the classes that the truth has, nan elsewhere, and their shares."""
     classes = np.arange(1, outputs.shape[1])[:, None, None]
     said, true = (a[:, None] == classes for a in (outputs.argmax(1), targets))
     size = true.mean((2, 3))
