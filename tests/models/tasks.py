@@ -4,6 +4,7 @@
 example, and the options with task, labels, preprocessing and calibration samples.
 """
 
+import os
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -185,8 +186,9 @@ IMAGE = {"kind": "image", "channels": 1, "layout": "CHW", "colour": "GRAY", "sca
 
 
 def load(model: nn.Module, name: str) -> nn.Module:
-    """The model with its committed weights."""
-    state = load_file(RECIPES / f"task_{name}.safetensors")
+    """The model with its weights: the committed ones, or of the folder ``$TASK_MODELS``."""
+    folder = Path(os.environ.get("TASK_MODELS", RECIPES))
+    state = load_file(folder / f"task_{name}.safetensors")
     model.load_state_dict({k: v.float() for k, v in state.items()}, strict=False)
     return model.eval()
 

@@ -6,6 +6,7 @@ recordings. Each takes one to three minutes on one core. Weights are kept as flo
 """
 
 import argparse
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,7 +22,6 @@ DRAWN = 6000  # scenes; each epoch sees them mirrored or not
 
 def fit(model, batches, loss, epochs, peak=4e-3, batch=64, augment=None):
     """AdamW with a one-cycle learning rate on tensors of one length."""
-    torch.manual_seed(0)
     generator = torch.Generator().manual_seed(0)
     optimizer = torch.optim.AdamW(model.parameters(), peak, weight_decay=1e-2)
     steps = len(batches[0]) // batch
@@ -112,7 +112,6 @@ def embed():
     generator = torch.Generator().manual_seed(1)
     chosen = np.random.default_rng(0).permutation(len(images))[:20000]
     x, y = tasks.prepared(images[chosen]), torch.from_numpy(labels[chosen].astype(np.int64))
-    torch.manual_seed(1)
     model = tasks.Embedder()
     model.directions = nn.Parameter(torch.randn(10, 32))
 
@@ -149,11 +148,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     known = ("segment", "regress", "embed", "multilabel", "detect")
     parser.add_argument("tasks", nargs="*", default=known)
+    parser.add_argument("--seed", type=int, default=0, help="of the first weights (default 0)")
+    parser.add_argument("--folder", type=Path, default=tasks.RECIPES)
+    given = parser.parse_args()
     torch.set_num_threads(1)
-    for name in parser.parse_args().tasks:
-        torch.manual_seed(0)
+    for name in given.tasks:
+        torch.manual_seed(given.seed)
         model = globals()[name]()
-        path = tasks.RECIPES / f"task_{name}.safetensors"
+        path = given.folder / f"task_{name}.safetensors"
         state = {
             k: v.half().contiguous() for k, v in model.state_dict().items() if v.is_floating_point()
         }

@@ -111,12 +111,12 @@ def block_of(n: int, batch: int) -> int:
     return max(1, batch, n // BLOCKS)
 
 
-def student(degrees: int) -> float:
-    """97.5 % point of Student's t with at least four degrees of freedom, to 0.3 %.
+def student(degrees: float, z: float = Z) -> float:
+    """The point of Student's t that z is of the normal, here 97.5 %, from four degrees on to 0.3 %.
 
     The Cornish-Fisher expansion in 1/ν (Abramowitz & Stegun 1964, 26.7.5).
     """
-    z, v = Z, float(degrees)
+    v = float(degrees)
     return float(
         z
         + (z**3 + z) / (4 * v)

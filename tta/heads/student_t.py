@@ -52,13 +52,21 @@ class StudentT:
         zeros = np.zeros((features, outputs))
         return cls(np.eye(features), zeros, np.zeros(outputs), shape, rate, noise)
 
-    def with_samples(self, features: Array, targets: Array) -> StudentT:
+    def with_samples(
+        self, features: Array, targets: Array, weight: Array | None = None
+    ) -> StudentT:
         """The head after samples ``(n, D)`` with targets ``(n,)`` or ``(n, p)``; the order does not matter.
+
+        A sample of ``weight (n,)`` w counts like w samples: λ to the power of its age forgets the old ones.
 
         Fewer samples than features update P by Woodbury's identity, so that one sample costs O(D²).
         """
         phi = np.asarray(features, np.float64)
         y = np.asarray(targets, np.float64).reshape(len(phi), -1)
+        worth = float(len(phi) if weight is None else weight.sum())
+        if weight is not None:
+            root = np.sqrt(np.asarray(weight, np.float64))[:, None]
+            phi, y = phi * root, y * root
         p = self.precision_inverse
         if len(phi) < len(p):
             gain = p @ phi.T @ np.linalg.inv(self.noise * np.eye(len(phi)) + phi @ p @ phi.T)
@@ -70,7 +78,7 @@ class StudentT:
             precision_inverse=new,
             moment=self.moment + phi.T @ y / self.noise,
             energy=self.energy + (y * y).sum(0) / self.noise,
-            shape=self.shape + len(phi) / 2,
+            shape=self.shape + worth / 2,
         )
 
     @property
@@ -92,6 +100,19 @@ class StudentT:
         leverage = self.noise + np.einsum("nd,de,ne->n", phi, self.precision_inverse, phi)
         variance = leverage[:, None] * self.scale_rate / self.shape
         return 2 * self.shape, phi @ self.weights, np.sqrt(variance)
+
+    def evidence(self) -> float:
+        """Log of the samples' density given the noise ε, up to what ε does not change: to choose ε by.
+
+        With n = 2(a - a₀) samples in all and K = ΦΦᵀ + εI, Σ over outputs of
+        -½·ln|K| - a·ln(1 + ½·yᵀK⁻¹y/b₀), where ln|K| = n·ln ε - ln|P| and yᵀK⁻¹y = yᵀy/ε - rᵀPr. The prior's
+        a₀ must have been 1.
+        """
+        samples = 2 * (self.shape - 1)
+        _, log_p = np.linalg.slogdet(self.precision_inverse)
+        half = 0.5 * (samples * math.log(self.noise) - float(log_p))
+        fits = self.shape * np.log(self.scale_rate / self.rate)
+        return -float(half * len(self.energy) + fits.sum())
 
     def surprise(self, features: Array, targets: Array) -> Array:
         """-log t(y) in nats, ``(n,)``: summed over the outputs."""
