@@ -20,8 +20,6 @@ from tta.export.lift import Lifted
 from tta.export.operators import Operators, dims
 from tta.export.tape import Record
 
-_SHAPES = ("Reshape", "Transpose", "Flatten", "Squeeze", "Identity")
-
 
 @dataclass
 class Forward(ABC):
@@ -51,22 +49,19 @@ class Forward(ABC):
         return outputs
 
     def _penultimate(self) -> ir.Value:
-        """Features of a model that does not end in a linear layer, ``(N, D)`` where there are positions.
+        """Features of a model that does not end in a linear layer, ``(N, D)``: means over positions.
 
-        They are what its last convolution is given, where only shapes change behind that, else the primary
-        output; means over the positions.
+        They are what its last convolution is given, where one alone leads to the primary output, else that
+        output itself.
         """
         value = next(iter(self.lifted.outputs.values()))
-        node = value.producer()
-        while node is not None and node.op_type in _SHAPES and node.inputs[0] is not None:
-            node = node.inputs[0].producer()
-        if node is not None and node.op_type == "Conv" and node.inputs[0] is not None:
-            value = node.inputs[0]
-        found = self.env[value]
+        last = _last_convolutions(value)
+        single = last[0].inputs[0] if len(last) == 1 else None
+        found = self.env[value if single is None else single]
         if found.shape is None or len(found.shape) < 3:
             return found
-        spatial = range(2, len(found.shape)) if node is not None and node.op_type == "Conv" else [1]
-        return self.op.ReduceMean(found, list(spatial), keepdims=0)
+        axes = [1] if single is None else list(range(2, len(found.shape)))
+        return self.op.ReduceMean(found, axes, keepdims=0)
 
     def _node(self, node: ir.Node) -> None:
         lifted = self.lifted
@@ -163,3 +158,19 @@ def layer_kind(kind: str) -> type[Layer]:
     """The layer class of a kind."""
     found: type[Layer] = registry.load("tta.export.layers", kind)
     return found
+
+
+def _last_convolutions(value: ir.Value) -> list[ir.Node]:
+    """Convolutions behind which no other leads to a value."""
+    found: dict[ir.Node, None] = {}
+    waiting, seen = [value], set[ir.Value]()
+    while waiting:
+        node = (here := waiting.pop()).producer()
+        if node is None or here in seen:
+            continue
+        seen.add(here)
+        if node.op_type == "Conv":
+            found[node] = None
+        else:
+            waiting += [i for i in node.inputs if i is not None]
+    return list(found)

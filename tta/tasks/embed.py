@@ -58,12 +58,12 @@ class Embed(Plain):
         """Cosine to the nearest vector of the gallery, at least 0."""
         if "gallery" not in self._known:
             return np.full(len(outputs), np.nan)
-        found: Array = np.maximum(self._nearest(outputs)[1], 0)
+        found: Array = np.clip(self._nearest(outputs)[1], 0, 1)
         return found
 
     def agreement(self, frozen: Array, adapted: Array) -> Array:
         """The cosine, at least 0."""
-        found: Array = np.maximum((unit(frozen) * unit(adapted)).sum(1), 0)
+        found: Array = np.clip((unit(frozen) * unit(adapted)).sum(1), 0, 1)
         return found
 
     def checked(self, targets: Array, n: int) -> Array:

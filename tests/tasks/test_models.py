@@ -1,0 +1,150 @@
+"""One trained model of each task: exported, streamed under shift, adapted, guarded, evaluated."""
+
+import functools
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.models import tasks as models
+from tests.recipes import make_task_data
+from tta.bundle import Bundle
+from tta.cli import main
+from tta.errors import SourceError
+from tta.export import to_bundle
+
+_FOLDER = tempfile.TemporaryDirectory(prefix="tta-tests-")
+FOLDER = Path(_FOLDER.name)
+SHIFT = {"regress": "sensor_gain", "multilabel": "gaussian_noise", "embed": "brightness"}
+NAMES = ("segment", "detect", "multilabel", "embed", "regress")
+METHODS = {"segment": "bn_stats,dice", "detect": "bn_stats,tent", "multilabel": "bn_stats,tent"}
+SOME = 96  # calibration samples: the drift of fewer than 256 is not calibrated, which takes long
+
+
+@functools.cache
+def data():
+    make_task_data.write(FOLDER / "data", 128)
+    return FOLDER / "data"
+
+
+@functools.cache
+def bundle(name):
+    try:
+        model, example, options = getattr(models, name)()
+    except SourceError as error:
+        pytest.skip(str(error))
+    few = slice(None, 256 if name == "embed" else SOME)  # of an embedder they are the gallery
+    options |= {key: options[key][few] for key in ("samples", "targets")}
+    if name == "embed":
+        options["samples"] = options["samples"].copy()
+    made = to_bundle(model, example, FOLDER / f"{name}.tta", **options)
+    assert all(check.error <= 1 or check.accepted != "tolerance" for check in made.checks)
+    return made.bundle
+
+
+def evaluated(name, tmp_path, *more):
+    out = tmp_path / "lines.json"
+    arguments = (bundle(name).path, data() / f"{name}.npz", *more, "--batch", "16", "--json", out)
+    assert main(["evaluate", *map(str, (*arguments, "--out", tmp_path / "out"))]) == 0
+    return json.loads(out.read_text())["lines"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_adapts_under_shift_and_the_gain_is_told(name, tmp_path):
+    shift = ("--corruptions", SHIFT.get(name, "gaussian_noise"), "--severity", "3")
+    lines = evaluated(name, tmp_path, "--adapter", METHODS.get(name, "bn_stats,actmad"), *shift)
+    statistics, learned = lines
+    assert statistics["task"] == name and statistics["adapter"] == "bn_stats"
+    assert statistics["gain"]["mean"] > 0.15 * statistics["frozen_error"]
+    assert statistics["gain"]["low"] > 0
+    assert learned["gain"]["mean"] > 0 and learned["agreement"] < 1
+    assert statistics["frames"] == 128 and statistics["frozen_error"] == learned["frozen_error"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_under_the_governor_the_clean_stream_keeps_its_answers(name, tmp_path):
+    (line,) = evaluated(
+        name, tmp_path, "--adapter", "auto", "--protocol", "clean", "--serve", "stream",
+        "--governor", "auto",
+    )  # fmt: skip
+    assert line["error"] <= line["frozen_error"] * 1.02 + 1e-9
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_stream_says_the_answers_of_the_task(name, tmp_path):
+    lines = tmp_path / "lines.jsonl"
+    source = f"npz://{data() / name}.npz?stop=3"
+    assert main(["run", str(bundle(name).path), source, "--sink", f"jsonl:{lines}"]) == 0
+    found = [json.loads(line) for line in lines.read_text().splitlines()]
+    assert len(found) == 3
+    for each in found:
+        assert each["predicted"] is not None
+        assert (each["entropy"] is None) == (name in ("regress", "embed"))
+        assert (each["confidence"] is None) == (name == "regress")
+
+
+def test_a_head_learns_its_units_from_a_few_labels(tmp_path, capsys):
+    opened = bundle("regress")
+    with np.load(data() / "regress.npz") as file:
+        windows, targets = file["windows"], file["targets"]
+    given, out = tmp_path / "degrees.npz", tmp_path / "state.safetensors"
+    np.savez(given, windows=windows, targets=57.3 * targets)
+    arguments = (opened.path, given, "-o", out, "--learn", 24, "--spread")
+    assert main(["fit", *map(str, arguments)]) == 0
+    rows = [line.split("│") for line in capsys.readouterr().out.splitlines() if "│" in line]
+    errors = {row[1].strip(): float(row[2]) for row in rows}
+    assert errors["fitted"] < 0.4 * errors["source"]
+
+    lines = tmp_path / "lines.jsonl"
+    run = (opened.path, f"npz://{given}?stop=64", "--state", out, "--governor", "off")
+    assert main(["run", *map(str, run), "--sink", f"jsonl:{lines}"]) == 0
+    said = [json.loads(line)["predicted"]["turn_rad_s"] for line in lines.read_text().splitlines()]
+    assert np.abs(np.array(said) - 57.3 * targets[:64, 0]).mean() < 2 * errors["fitted"]
+
+
+def test_a_gallery_is_judged_for_a_state(tmp_path, capsys):
+    opened, state = bundle("embed"), tmp_path / "state.safetensors"
+    frames = data() / "embed.npz"
+    run = (opened.path, f"npz://{frames}", "--adapter", "bn_stats", "--governor", "always")
+    assert main(["run", *map(str, run), "--sink", "null", "--save-state", str(state)]) == 0
+    out = tmp_path / "rotation.safetensors"
+    arguments = (opened.path, frames, "--state", state, "--out", out)
+    assert main(["gallery", *map(str, arguments)]) == 0
+    assert "valid: " in capsys.readouterr().out and out.is_file()
+    assert main(["gallery", str(opened.path), str(frames)]) == 1
+    assert "nothing has changed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "says"),
+    [
+        ("regress", ("evaluate", "DATA", "--adapter", "tent"), "tent' takes class scores"),
+        ("segment", ("evaluate", "DATA", "--adapter", "eata"), "eata' takes one class a frame"),
+        ("embed", ("evaluate", "DATA", "--protocol", "correlated:0.1"), "sorts frames by class"),
+        ("segment", ("evaluate", "DATA", "--post"), "are for classifiers"),
+        ("segment", ("evaluate", "OTHER"), "targets of Segmenter are whole numbers"),
+        ("detect", ("evaluate", "OTHER"), "targets of Detector are boxes"),
+        ("segment", ("run", "npz://DATA", "--buffer", "reliable"), "chooses frames by their class"),
+        ("segment", ("fit", "DATA", "-o", "x"), "fit is for regressions"),
+        ("segment", ("gallery", "DATA", "--state", "x"), "galleries are of embedders"),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_name(name, arguments, says, capsys, tmp_path):
+    frames, other = (str(data() / f"{n}.npz") for n in (name, "multilabel"))
+    command, *rest = (a.replace("DATA", frames).replace("OTHER", other) for a in arguments)
+    rest += ["--out", str(tmp_path / "out")] if command == "evaluate" else []
+    assert main([command, str(bundle(name).path), *rest]) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert says in said and said.count("\n") == 0
+
+
+def test_what_an_embedder_knows_of_the_source_is_its_gallery():
+    known = Bundle(bundle("embed").path).calibration()
+    assert known["task.gallery"].shape == (256, 32) and known["task.gallery_labels"].shape == (256,)
+
+
+def test_features_are_a_vector_where_there_is_no_last_linear_layer():
+    for name, width in (("segment", 12), ("detect", 48)):
+        assert bundle(name).manifest.outputs["features"] == (width,)
