@@ -346,8 +346,11 @@ def _sample_shape(value: Any) -> tuple[int, ...]:
 
 def _check_outputs(lifted: Lifted, task: str, labels: Sequence[str]) -> None:
     primary, value = next(iter(lifted.outputs.items()))
-    if reason := tasks.load(task).unfit(_sample_shape(value), len(labels)):
-        raise ExportError(f"output {primary!r} does not suit task {task!r}: {reason}")
+    kind, shape = tasks.load(task), _sample_shape(value)
+    if reason := kind.unfit(shape, 0):
+        raise ExportError(f"output {primary!r}: {reason}: pass another task")
+    if reason := kind.unfit(shape, len(labels)):
+        raise ExportError(f"output {primary!r}: {reason}")
 
 
 def _checked(lifted: Lifted, data: Array) -> Array:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tta import registry, tasks
 from tta.autocorrelation import effective_size, from_time
 from tta.errors import ExportError, MissingExtraError
 from tta.records import Array
@@ -159,7 +160,10 @@ def calibration_notes(bundle: Bundle) -> list[str]:
             f"kinds of shifts on held-out faults: {100 * named.sum() / confusion.sum():.0f} % named, of them "
             f"{100 * named.trace() / max(named.sum(), 1):.0f} % rightly"
         )
-    if "drift.estimated_error.error" not in known:
+    asks = registry.load("tta.drift", "estimated_error")
+    if tasks.refusal("", asks, bundle.manifest.task):
+        notes.append("the error is estimated of classifiers only, so every new domain is an alarm")
+    elif "drift.estimated_error.error" not in known:
         notes.append(
             "no labels beside the samples, so no error is estimated and every new domain is an alarm"
         )

@@ -17,7 +17,8 @@ import numpy as np
 from tta.errors import TtaError
 from tta.records import Array
 
-LOSS = 0.02  # of recall that may be lost before a gallery counts as broken
+LOSS = 0.03  # of recall that may be lost before a gallery counts as broken
+WORSE = 0.10  # of recall that a new model may be behind the old one, each with its own gallery
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +41,14 @@ class CrossRetrieval:
 
     @property
     def verdict(self) -> str:
-        """``valid``, ``repair`` or ``rebuild``, and why."""
-        if self.new_old >= self.old_old - LOSS:
-            return "valid: queries of the new model find as much as those of the old one"
-        if self.repaired >= self.old_old - LOSS:
-            return "repair: rotated, queries of the new model find as much as those of the old one"
+        """``valid``, ``repair``, ``rebuild`` or ``worse``, and why."""
+        if self.new_new < self.old_old - WORSE:
+            return "worse: the new model finds less even in a gallery of its own; keep the old one"
+        enough = min(self.old_old, self.new_new) - LOSS
+        if self.new_old >= enough:
+            return "valid: queries of the new model find in the old gallery what they can"
+        if self.repaired >= enough:
+            return "repair: rotated, queries of the new model find in the old gallery what they can"
         if self.repaired > self.new_old + LOSS:
             return "rebuild: a rotation mends a part, but only embedding the gallery anew all of it"
         return "rebuild: no rotation leads from the new space to the old one"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tta import sensor_audit
+from tta import registry, sensor_audit, tasks
 from tta.bundle import Bundle
 from tta.canary_data import shipped
 from tta.choice import choose
@@ -28,6 +28,7 @@ def describe(bundle: Bundle) -> str:
         f"{m.name}   bundle {bundle.hash[:12]}, schema {m.schema}, task {m.task}",
         f"input       {m.input.name} ({shape}) {m.input.dtype}, preprocess {_spec(m.preprocess)}",
         "outputs     " + ", ".join(f"{k} {_shape(v)}" for k, v in m.outputs.items()),
+        *_task(bundle),
         f"labels      {', '.join(m.labels) if m.labels else 'none'}",
         f"provides    infer, {', '.join(m.provides)}",
         "layers      " + ", ".join(f"{n} {kind}" for kind, n in kinds.items()),
@@ -68,6 +69,19 @@ def describe(bundle: Bundle) -> str:
     made = ", ".join(f"{k} {v}" for k, v in m.provenance.items())
     lines.append(f"made with   {made}")
     return "\n".join(lines) + "\n"
+
+
+def _task(bundle: Bundle) -> list[str]:
+    """What the task is, and what suits it of methods and checks."""
+    m, task = bundle.manifest, bundle.task
+    lines = [f"task        {m.task}: {task.outputs}; error {task.measure}"]
+    for kind, package in (("adapter", "tta.adapters"), ("check", "tta.checks")):
+        found: dict[bool, list[str]] = {True: [], False: []}
+        for name in registry.names(package):
+            found[not tasks.refusal(name, registry.load(package, name), m.task)].append(name)
+        apart = f"; not for this task: {', '.join(found[False])}" if found[False] else ""
+        lines.append(f"  {kind}s  {', '.join(found[True])}{apart}")
+    return lines
 
 
 def describe_state(bundle: Bundle, state: State) -> str:

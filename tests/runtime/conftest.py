@@ -11,7 +11,7 @@ import pytest
 
 from tests.bundles import batches, objectives
 from tests.bundles import model as source_model
-from tta import registry
+from tta import registry, tasks
 from tta.bundle import Bundle
 from tta.corruptions import corrupt
 from tta.records import Frame, State
@@ -51,6 +51,13 @@ def full_bundle():
 def full_model():
     """The sessions of that bundle."""
     return Model(full_bundle())
+
+
+SUITING = [
+    name
+    for name in registry.names("tta.adapters")
+    if not tasks.refusal(name, registry.load("tta.adapters", name), "classify")
+]
 
 
 def serves(bundle, adapter):

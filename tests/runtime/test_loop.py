@@ -3,15 +3,23 @@
 import numpy as np
 import pytest
 
-from tests.runtime.conftest import Images, Kept, Method, frames, full_bundle, full_model, serves
-from tta import registry
+from tests.runtime.conftest import (
+    SUITING,
+    Images,
+    Kept,
+    Method,
+    frames,
+    full_bundle,
+    full_model,
+    serves,
+)
 from tta.errors import BundleError, NotFoundError, SourceError, TtaError
 from tta.records import Frame
 from tta.runtime.loop import advance, results, run
 from tta.runtime.method import source_state
 from tta.runtime.stream import Stream
 
-ADAPTERS = registry.names("tta.adapters")
+ADAPTERS = SUITING
 STILL = ("none", "lame", "leantta")  # the state never moves
 LAST = (
     "lame",

@@ -5,15 +5,16 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tests.runtime.conftest import Method, frames, full_model, serves, with_slot
-from tta import registry
+from tests.runtime.conftest import SUITING, Method, frames, full_model, serves, with_slot
+from tta import tasks
 from tta.errors import BundleError, NotFoundError, StateError, TtaError
 from tta.records import frozen
+from tta.runtime.answer import answered
 from tta.runtime.loop import advance
 from tta.runtime.session import InferSession
 from tta.runtime.stream import Model, Stream, prediction
 
-ADAPTERS = [name for name in registry.names("tta.adapters") if name != "none"]
+ADAPTERS = [name for name in SUITING if name != "none"]
 STILL = ("lame", "leantta")  # the state never moves
 MOVING = [name for name in ADAPTERS if name not in STILL]
 B = 16
@@ -507,8 +508,10 @@ def test_predictions_of_each_task(bundle):
     torn = prediction(bundle, {"logits": np.zeros(4, np.float32)}, 0.5)
     assert abs(torn.entropy - np.log(4)) < 1e-6
     manifest = dataclasses.replace(bundle.manifest, task="regress")
-    plain = prediction(type("Other", (), {"manifest": manifest}), outputs, 0.5)
+    other = type("Other", (), {"manifest": manifest, "task": tasks.of(manifest, {})})
+    plain = prediction(other, outputs, 0.5)
     assert plain.label == -1 and np.isnan(plain.entropy) and plain.outputs is outputs
+    assert len(answered(plain)) == 3 and answered(sure) == 0
 
 
 def test_states_are_values(model, drift):

@@ -31,11 +31,17 @@ def test_a_rotation_breaks_it_and_is_mended(rng):
     assert np.allclose(found.rotation, turn.T, atol=1e-8)
 
 
-def test_an_embedder_of_another_kind_needs_a_new_gallery(rng):
+def test_a_space_that_no_rotation_leads_to_needs_a_new_gallery(rng):
+    x, labels = vectors(rng, classes=9)
+    angle = 2 * np.pi * labels / 9
+    circle = np.stack([np.cos(angle), np.sin(angle)], 1) + 0.05 * rng.normal(size=(200, 2))
+    found = cross_retrieval(x, circle, labels)
+    assert found.verdict.startswith("rebuild") and found.repaired < 0.9 and found.new_new > 0.95
+
+
+def test_an_embedder_that_tells_nothing_apart_is_worse(rng):
     x, labels = vectors(rng)
-    other = np.sign(rng.normal(size=(200, 16)))
-    found = cross_retrieval(x, other, labels)
-    assert found.verdict.startswith("rebuild: no rotation") and found.repaired < 0.6
+    assert cross_retrieval(x, rng.normal(size=x.shape), labels).verdict.startswith("worse")
 
 
 def test_more_dimensions_than_before(rng):

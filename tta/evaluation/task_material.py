@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
 
 import numpy as np
 
@@ -13,13 +12,11 @@ from tta.evaluation.protocols import Visit
 from tta.evaluation.readings import MOST_BYTES, Readings
 from tta.records import Array, Frame
 from tta.runtime.datasets import Dataset, open_dataset
-from tta.runtime.datasets._rows import Rows
 from tta.runtime.model import Model
 from tta.runtime.preprocess import build as preprocessing
 from tta.runtime.session import InferSession
 
 CHUNK = 128  # frames that the source model is asked at once
-FRAMES = ("images", "windows", "data", "x")
 
 
 class TaskMaterial:
@@ -84,27 +81,26 @@ class TaskMaterial:
 
 
 def _opened(text: str, names: tuple[str, ...], model: str) -> tuple[Dataset, Array]:
-    path = os.path.expanduser(text)
-    if not path.endswith(".npz"):
-        data = open_dataset(text)
-        if data.labels is None or (data.kind == "sensor" and not data.windows):
+    """The data, and the array of them that holds the truth."""
+    data = open_dataset(text)
+    if data.kind == "sensor" and not data.windows:
+        raise TtaError(
+            f"{text} is a recording of single samples: make an .npz with windows and {names[0]}"
+        )
+    if not text.endswith(".npz"):
+        if data.labels is None:
             raise TtaError(
-                f"{text} has no truth for {model}: make an .npz with images or windows, and {names[0]}"
+                f"{text} has no truth for {model}: make an .npz with images and {names[0]}"
             )
         return data, np.asarray(data.labels)
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            frames = next((archive[n] for n in FRAMES if n in archive), None)
-            truth = next((archive[n] for n in names if n in archive), None)
-            held = ", ".join(archive.files)
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise TtaError(f"{text} cannot be read as an .npz archive: {error}") from error
-    if frames is None or truth is None:
-        lacks = " or ".join(FRAMES if frames is None else names)
-        raise TtaError(f"{text} has no array {lacks}, which {model} needs; it has {held}")
-    if len(frames) != len(truth):
-        raise TtaError(f"{text} has {len(frames)} frames, but targets of {len(truth)}")
-    return Rows(frames, None, (), text), truth
+    with np.load(os.path.expanduser(text), allow_pickle=False) as archive:
+        truth = next((archive[n] for n in names if n in archive), None)
+        held = ", ".join(archive.files)
+    if truth is None:
+        raise TtaError(
+            f"{text} has no array {' or '.join(names)}, which {model} is judged by; it has {held}"
+        )
+    return data, truth
 
 
 __all__ = ["TaskMaterial"]

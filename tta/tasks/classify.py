@@ -30,7 +30,7 @@ class Classify(Plain):
         if len(shape) != 1:
             return f"a classifier's output is (N, classes), but this one is (N, {_axes(shape)})"
         return (
-            f"{labels} labels for {shape[-1]} classes"
+            f"{labels} labels for the {shape[-1]} classes"
             if labels and shape[-1] not in (labels, -1)
             else ""
         )

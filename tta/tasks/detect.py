@@ -41,7 +41,7 @@ class Detect(Plain):
                 f"and class logits, but this one is (N, {axes})"
             )
         classes = shape[1] - BOX
-        return f"{labels} labels for {classes} classes" if labels and classes != labels else ""
+        return f"{labels} labels for the {classes} classes" if labels and classes != labels else ""
 
     @staticmethod
     def entropy(op: Any, outputs: Mapping[str, Any]) -> Any:

@@ -31,7 +31,7 @@ class Multilabel(Plain):
             axes = ", ".join(map(str, shape))
             return f"a multilabel output is (N, classes), but this one is (N, {axes})"
         return (
-            f"{labels} labels for {shape[-1]} classes"
+            f"{labels} labels for the {shape[-1]} classes"
             if labels and shape[-1] not in (labels, -1)
             else ""
         )

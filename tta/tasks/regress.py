@@ -33,7 +33,7 @@ class Regress(Plain):
         if not shape:
             return "a regression's output is (N, values), but this one is (N,)"
         return (
-            f"{labels} labels for {shape[-1]} values"
+            f"{labels} labels for the {shape[-1]} values"
             if labels and shape[-1] not in (labels, -1)
             else ""
         )

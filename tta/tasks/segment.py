@@ -40,7 +40,7 @@ class Segment(Plain):
                 f"but this one is (N, {axes})"
             )
         return (
-            f"{labels} labels for {shape[0]} classes"
+            f"{labels} labels for the {shape[0]} classes"
             if labels and shape[0] not in (labels, -1)
             else ""
         )
