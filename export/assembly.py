@@ -146,7 +146,7 @@ def to_bundle(
         raise ExportError(f"task is one of {', '.join(tasks.names())}, but is {task!r}")
     kind = tasks.load(task)
     functions = {
-        f"step/{o}": (found.written(kind), found.hebbian)
+        f"step/{o}": (found.written(kind, (output_names or [kind.primary])[0]), found.hebbian)
         for o, found in suiting(objectives, task).items()
     }
     if isinstance(model, OnnxFile):
@@ -349,6 +349,12 @@ def _check_outputs(lifted: Lifted, task: str, labels: Sequence[str]) -> None:
     kind, shape = tasks.load(task), _sample_shape(value)
     if reason := kind.unfit(shape, 0):
         raise ExportError(f"output {primary!r}: {reason}: pass another task")
+    ends = value.producer()
+    if ends is not None and ends.op_type in kind.never_behind:
+        raise ExportError(
+            f"output {primary!r} ends in a {ends.op_type}, but a model for {task} gives logits: export it "
+            "without that last layer"
+        )
     if reason := kind.unfit(shape, len(labels)):
         raise ExportError(f"output {primary!r}: {reason}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tta import registry, tasks
@@ -38,11 +38,19 @@ class Found(NamedTuple):
         """Whether it asks nothing."""
         return not self.asks
 
-    def written(self, task: type[Any]) -> Callable[..., Any]:
-        """The function with the task's entropy where it asks for one."""
-        if "entropy" not in inspect.signature(self.function).parameters:
-            return self.function
-        return functools.partial(self.function, entropy=task.entropy)
+    def written(self, task: type[Any], primary: str) -> Callable[..., Any]:
+        """The function with the task's entropy where it asks for one, for a primary output of that name."""
+        function, name = self.function, task.primary
+        if "entropy" in inspect.signature(function).parameters:
+            function = functools.partial(function, entropy=task.entropy)
+        if primary == name:
+            return function
+
+        def renamed(op: Any, outputs: Mapping[str, Any], *layers: Any) -> Any:
+            return function(op, {**outputs, name: outputs[primary]}, *layers)
+
+        renamed.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
+        return renamed
 
 
 def known() -> dict[str, Found]:

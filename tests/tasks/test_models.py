@@ -7,13 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tests.models import tasks as models
 from tests.recipes import make_task_data
+from tta import registry
 from tta.bundle import Bundle
 from tta.cli import main
-from tta.errors import SourceError
+from tta.errors import ExportError, SourceError
 from tta.export import to_bundle
+from tta.runtime.method import source_state
+from tta.runtime.session import AdaptSession
 
 _FOLDER = tempfile.TemporaryDirectory(prefix="tta-tests-")
 FOLDER = Path(_FOLDER.name)
@@ -148,3 +152,64 @@ def test_what_an_embedder_knows_of_the_source_is_its_gallery():
 def test_features_are_a_vector_where_there_is_no_last_linear_layer():
     for name, width in (("segment", 12), ("detect", 48)):
         assert bundle(name).manifest.outputs["features"] == (width,)
+
+
+class Small(torch.nn.Module):
+    """(N, 1, 8, 8) to maps (N, 3, 8, 8), or means of them, through a last function."""
+
+    def __init__(self, last, mean=False):
+        super().__init__()
+        self.body = torch.nn.Sequential(
+            torch.nn.Conv2d(1, 4, 3, padding=1), torch.nn.BatchNorm2d(4), torch.nn.ReLU()
+        )
+        self.head, self.last, self.mean = torch.nn.Conv2d(4, 3, 1), last, mean
+
+    def forward(self, x):
+        y = self.head(self.body(x))
+        return self.last(y.mean((2, 3)) if self.mean else y)
+
+
+def small(last, mean=False):
+    torch.manual_seed(0)
+    return Small(last, mean).eval(), torch.randn(4, 1, 8, 8)
+
+
+def test_a_primary_output_may_have_another_name(tmp_path):
+    made = to_bundle(
+        *small(torch.nn.Identity()), tmp_path / "x.tta", task="segment", output_names=["mask"]
+    ).bundle
+    assert made.manifest.primary == "mask"
+    assert {"step/entropy", "step/dice", "step/actmad"} <= set(made.manifest.provides)
+    dice = registry.build("tta.adapters", "dice")
+    x = small(torch.nn.Identity())[1].numpy()
+    state, outputs = dice.adapt(source_state(dice, made), x, AdaptSession(made).run)
+    assert state.step == 1 and outputs["mask"].shape == (4, 3, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("task", "last", "mean"),
+    [
+        ("segment", torch.nn.Softmax(1), False),
+        ("multilabel", torch.nn.Sigmoid(), True),
+    ],
+)
+def test_probabilities_are_no_logits(task, last, mean, tmp_path):
+    with pytest.raises(
+        ExportError, match=f"but a model for {task} gives logits: export it without"
+    ):
+        to_bundle(*small(last, mean), tmp_path / "x.tta", task=task)
+
+
+@pytest.mark.parametrize("task", ["segment", "detect", "classify", "multilabel", "embed"])
+def test_an_output_of_another_shape_is_refused(task, tmp_path):
+    mean = task in ("segment", "detect")  # a vector where a map is due, and the other way round
+    with pytest.raises(ExportError, match=r"but this one is .*: pass another task"):
+        to_bundle(*small(torch.nn.Identity(), mean), tmp_path / "x.tta", task=task)
+
+
+def test_an_objective_that_does_not_fit_is_refused_by_name(tmp_path):
+    net, x = small(torch.nn.Identity(), True)
+    with pytest.raises(
+        ExportError, match="'dice' takes a class at each position, which a model for"
+    ):
+        to_bundle(net, x, tmp_path / "x.tta", task="regress", objectives=["dice"])

@@ -51,7 +51,7 @@ class Dice(Tent):
         """One optimizer step; outputs from before it."""
         mirrored = np.ascontiguousarray(batch[..., ::-1])
         views = [run("batch", x, state.slots, alpha=self.alpha) for x in (batch, mirrored)]
-        here, there = (_softmax(view.outputs["logits"]) for view in views)
+        here, there = (_softmax(next(iter(view.outputs.values()))) for view in views)
         target = (here + there[..., ::-1]) / 2
         step = run(self.graph, batch, state.slots, alpha=self.alpha, target=np.float32(target))
         return self.update(state, step), step.outputs

@@ -22,6 +22,7 @@ from tta.evaluation.cell import check_fit, check_serve, corruption_names, taken_
 from tta.evaluation.interval import Interval, block_of, interval, pooled, within
 from tta.evaluation.machine import machine
 from tta.evaluation.protocols import Setting, Visit, build
+from tta.evaluation.record import plain
 from tta.evaluation.serving import ROUNDS, Direct, Serve, Streamed
 from tta.evaluation.task_material import TaskMaterial
 from tta.evaluation.whole_file import write_arrays, write_bytes
@@ -30,13 +31,7 @@ from tta.records import Array
 from tta.runtime.method import make_adapter
 from tta.terminal import Terminal
 
-BY_CLASS = (
-    "correlated",
-    "few_classes",
-    "diurnal",
-    "unseen",
-    "ends",
-)  # protocols that sort by class
+BY_CLASS = ("correlated", "few_classes", "diurnal", "unseen")  # protocols that need classes
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +135,7 @@ def task_table(
                         place = f"{len(found):03d}-{protocol}-{adapter}".replace(":", "_")
                         name = "".join(c if c.isalnum() or c in "-_." else "_" for c in place)
                         write_arrays(Path(out).expanduser() / f"{name}.npz", arrays)
-    text = json.dumps({"lines": [asdict(line) for line in found], **machine()}, indent=1)
-    text = text.replace("NaN", "null")
+    text = json.dumps(plain({"lines": [asdict(line) for line in found], **machine()}), indent=1)
     if out is not None:
         write_bytes(Path(out).expanduser() / "tasks.json", text.encode() + b"\n")
     if as_json:

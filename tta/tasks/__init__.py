@@ -39,6 +39,7 @@ class Task(Protocol):
         measure: name of the error.
         share: whether the error is a share, shown in percent.
         arrays: names that an archive's array of targets may have.
+        never_behind: operators that must not end the model, since logits are meant.
     """
 
     gives: ClassVar[frozenset[str]]
@@ -47,6 +48,7 @@ class Task(Protocol):
     measure: ClassVar[str]
     share: ClassVar[bool]
     arrays: ClassVar[tuple[str, ...]]
+    never_behind: ClassVar[frozenset[str]]
 
     def __init__(self, manifest: Manifest, calibration: Mapping[str, Array]) -> None: ...
 

@@ -18,6 +18,7 @@ class Plain:
 
     gives: ClassVar[frozenset[str]] = frozenset()
     share: ClassVar[bool] = True
+    never_behind: ClassVar[frozenset[str]] = frozenset()
     arrays: ClassVar[tuple[str, ...]] = ("targets", "labels", "y")
 
     def __init__(self, manifest: Manifest, calibration: Mapping[str, Array]) -> None:

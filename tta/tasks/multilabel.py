@@ -20,6 +20,7 @@ class Multilabel(Plain):
     """
 
     gives = frozenset({"scores"})
+    never_behind = frozenset({"Softmax", "Sigmoid"})
     primary: ClassVar[str] = "logits"
     outputs: ClassVar[str] = "logits (N, classes), each on its own"
     measure: ClassVar[str] = "1 - F1 of the labels"

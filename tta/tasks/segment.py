@@ -25,6 +25,7 @@ class Segment(Plain):
     """
 
     gives = frozenset({"scores", "map"})
+    never_behind = frozenset({"Softmax", "Sigmoid"})
     primary: ClassVar[str] = "logits"
     outputs: ClassVar[str] = "logits (N, classes, H, W), class 0 the background"
     measure: ClassVar[str] = "1 - dice"
@@ -75,7 +76,8 @@ class Segment(Plain):
 
     def checked(self, targets: Array, n: int) -> Array:
         """Classes ``(n, H, W)``."""
-        return self.whole(targets, (n, *self._shape[1:]), self._shape[0])
+        size = tuple(s if s > 0 else t for s, t in zip(self._shape[1:], np.shape(targets)[1:]))
+        return self.whole(targets, (n, *size), self._shape[0])
 
     def error(self, outputs: Array, targets: Array) -> Array:
         """1 - dice of each frame, see the class."""
