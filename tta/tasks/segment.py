@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -11,6 +12,7 @@ from tta.categorical import log_softmax
 from tta.records import Array
 from tta.tasks._plain import Plain, mean_finite
 
+MOST = 4096  # positions of a frame that entropy, confidence and agreement are taken from
 SMALL, LARGE = 0.04, 0.12  # share of the frame below which an object is small, above which large
 
 
@@ -60,8 +62,10 @@ class Segment(Plain):
         return {str(self.name_of(int(k))): float(counts[k] / total) for k in np.flatnonzero(counts)}
 
     def log_p(self, outputs: Array) -> Array:
-        """Of each position, ``(n·H·W, K)``."""
-        return log_softmax(np.moveaxis(outputs, 1, -1).reshape(-1, outputs.shape[1]))
+        """Of each position, or of ``MOST`` on an even grid where there are more, ``(n·m, K)``."""
+        every = max(1, math.isqrt(outputs.shape[2] * outputs.shape[3] // MOST))
+        some = outputs[:, :, every // 2 :: every, every // 2 :: every]
+        return log_softmax(np.moveaxis(some, 1, -1).reshape(-1, outputs.shape[1]))
 
     def confidence(self, outputs: Array) -> Array:
         """Mean over positions of the probability of the most probable class."""

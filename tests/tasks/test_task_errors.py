@@ -118,3 +118,13 @@ def test_what_does_not_fit_is_named():
     assert said == "adapter 'tent' takes class scores, which a model for regress does not give"
     assert "one class a frame" in tasks.refusal("adapter 'eata'", Eata, "segment")
     assert "a class at each position" in tasks.refusal("adapter 'dice'", Dice, "classify")
+
+
+def test_large_maps_are_looked_at_on_an_even_grid(rng):
+    """Per frame a stream takes entropy and confidence, which must not cost more than the model."""
+    task = made("segment", (3, 512, 384))
+    outputs = rng.normal(size=(2, 3, 512, 384)).astype(np.float32)
+    log_p = task.log_p(outputs)
+    assert len(log_p) < 2 * 6000
+    assert np.allclose(task.entropies(outputs), task.entropies(outputs[:, :, ::-1]), rtol=0.05)
+    assert np.allclose(task.agreement(outputs, outputs), 1)
