@@ -77,6 +77,21 @@ def test_under_the_governor_the_clean_stream_keeps_its_answers(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_the_governor_keeps_a_ruinous_method_out(name, tmp_path):
+    """A step size far too large, on frames that have left the source."""
+    method = "tent?lr=0.3" if name in METHODS else "actmad?lr=0.3"
+    kind = {"regress": "sensor_gain", "embed": "gaussian_noise"}.get(name, "contrast")
+    shift = ("--corruptions", kind, "--severity", "1")
+    more = ("--adapter", method, "--serve", "stream", *shift, "--governor")
+    (ruined,) = evaluated(name, tmp_path, *more, "always")
+    (guarded,) = evaluated(name, tmp_path, *more, "auto")
+    assert ruined["error"] > 1.5 * ruined["frozen_error"]
+    assert guarded["error"] < guarded["frozen_error"] + 0.3 * (
+        ruined["error"] - ruined["frozen_error"]
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_stream_says_the_answers_of_the_task(name, tmp_path):
     lines = tmp_path / "lines.jsonl"
     source = f"npz://{data() / name}.npz?stop=3"
