@@ -1,11 +1,13 @@
 """Calibration of drift detection at export: streams, references, and what a bundle then knows."""
 
+import dataclasses
 from importlib.resources import files
 
 import numpy as np
 import pytest
 
 from tests.models.fashion import DRIFT, MEAN, STD
+from tests.test_governor import manifest
 from tta.bundle import Bundle
 from tta.errors import ExportError
 from tta.export.command import calibration_notes
@@ -113,8 +115,8 @@ def test_few_samples_give_references_only(bundle, session, data):
 
 def test_notes_say_what_was_assumed_and_what_is_missing(known):
     class Fake:
-        def __init__(self, stored):
-            self.stored = stored
+        def __init__(self, stored, task="classify"):
+            self.stored, self.manifest = stored, dataclasses.replace(manifest(), task=task)
 
         def calibration(self):
             return self.stored
@@ -125,6 +127,8 @@ def test_notes_say_what_was_assumed_and_what_is_missing(known):
     bare = {k: v for k, v in known.items() if "estimated_error" not in k}
     assert "no labels" in " ".join(calibration_notes(Fake(bare)))
     assert "at least 256" in " ".join(calibration_notes(Fake({})))
+    told = " ".join(calibration_notes(Fake(bare, "segment")))
+    assert "no labels" not in told and "estimated of classifiers only" in told
 
 
 @pytest.mark.parametrize("detector", ("cusum", "page_hinkley", "adwin", "kswin"))
