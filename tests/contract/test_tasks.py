@@ -1,5 +1,6 @@
 """Every file in tta/tasks/ keeps the contract of a task."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -52,8 +53,6 @@ def name(request):
 
 def made(name, outputs, truth):
     """The task of a bundle with such outputs, told of the source."""
-    import dataclasses
-
     kind = tasks.load(name)
     known = {f"task.{k}": v for k, v in kind.reference(outputs, truth).items()}
     shape = tuple(outputs.shape[1:])
@@ -93,13 +92,13 @@ def test_answers_agree_with_themselves_and_less_with_others(example):
 
 
 def test_confidence_is_a_share_or_nan_and_answers_are_json(example):
-    task, outputs, _ = example
+    task, outputs, truth = example
     sure = task.confidence(outputs)
     assert sure.shape == (N,)
     assert np.isnan(sure).all() or ((sure >= 0) & (sure <= 1 + 1e-9)).all()
     for one in outputs:
         json.dumps(task.decode(one), allow_nan=False)
-    json.dumps(task.details(outputs, task.checked(EXAMPLES["classify"] and example[2], N)))
+    json.dumps(task.details(outputs, task.checked(truth, N)))
 
 
 def test_scores_are_probabilities_and_the_graph_has_their_entropy(example, name):
