@@ -37,3 +37,20 @@ def answered(found: Prediction) -> Any:
     if found.probabilities.size:
         return found.label
     return None if found.decoded is None else found.decoded()
+
+
+def in_words(answer: Any) -> str:
+    """An answer in a few words.
+
+    >>> in_words({"shirt": 0.25, "background": 0.75}), in_words([0.123456])
+    ('shirt 0.25, background 0.75', '0.1235')
+    """
+    if answer is None:
+        return ""
+    if isinstance(answer, float):
+        return f"{answer:.4g}"
+    if isinstance(answer, dict):
+        return ", ".join(f"{key} {in_words(value)}" for key, value in answer.items())
+    if isinstance(answer, list):
+        return "; ".join(map(in_words, answer)) or "nothing"
+    return str(answer)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from tta import registry
 from tta.records import Result
+from tta.runtime.answer import answered, in_words
 from tta.runtime.rotating_file import RotatingFile
 
 COLUMNS = (
@@ -57,7 +58,7 @@ class Csv:
             cells += [""] * 5
         else:
             cells += [
-                found.label if found.probabilities.size else "",
+                found.label if found.probabilities.size else in_words(answered(found)),
                 _number(found.confidence),
                 _number(found.entropy),
                 _number(1e3 * found.latency_s),

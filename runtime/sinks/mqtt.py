@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from tta.errors import TtaError
 from tta.records import Result
+from tta.runtime.answer import answered
 from tta.runtime.extra import load_extra
 from tta.runtime.recent_results import RecentResults, worth
 from tta.runtime.redaction import redact
@@ -165,14 +166,13 @@ class Mqtt:
             for k, v in (stream.monitor.thresholds if stream else {}).items()
             if math.isfinite(report.scores.get(k, math.nan))
         ]
-        named = found is not None and found.probabilities.size
         return {
             "rate_hz": round(recent.rate_hz(now_s), 2),
             "latency_ms": _rounded(middle),
             "frames": recent.frames,
             "dropped": recent.lost,
             "skipped": recent.skipped,
-            "predicted": found.label if found is not None and named else None,
+            "predicted": answered(found) if found is not None else None,
             "confidence": _rounded(found.confidence) if found is not None else None,
             "entropy": _rounded(found.entropy) if found is not None else None,
             "level": report.level,

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from tta.records import Decision, Result, Shift
-from tta.runtime.answer import answered
+from tta.runtime.answer import answered, in_words
 from tta.runtime.result_record import json_line
 
 
@@ -40,7 +38,7 @@ def human(result: Result) -> str:
             parts.append(f"class {prediction.label} ({100 * prediction.confidence:.0f} %)")
             parts.append(f"entropy {prediction.entropy:.2f} nats")
         elif (answer := answered(prediction)) is not None:
-            parts.append(_short(answer))
+            parts.append(in_words(answer))
         parts.append(f"{1000 * prediction.latency_s:.1f} ms")
         parts.append(report.level)
     line = "  ".join(parts) + "\n"
@@ -72,21 +70,6 @@ def describe(shift: Shift) -> str:
         low, middle, high = (100 * e for e in shift.error)
         text += f"; estimated error {middle:.0f} % ({low:.0f} to {high:.0f})"
     return text + (f"; kind {shift.kind}" if shift.verdict != "recall" else "")
-
-
-def _short(answer: Any) -> str:
-    """An answer in a few words.
-
-    >>> _short({"shirt": 0.25, "background": 0.75}), _short([0.123456])
-    ('shirt 0.25, background 0.75', '0.1235')
-    """
-    if isinstance(answer, float):
-        return f"{answer:.4g}"
-    if isinstance(answer, dict):
-        return ", ".join(f"{key} {_short(value)}" for key, value in answer.items())
-    if isinstance(answer, list):
-        return "; ".join(map(_short, answer)) or "nothing"
-    return str(answer)
 
 
 def _governor(decision: Decision) -> str:

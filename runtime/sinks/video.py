@@ -10,6 +10,7 @@ import numpy as np
 
 from tta.errors import TtaError
 from tta.records import Array, Result
+from tta.runtime.answer import answered, in_words
 from tta.runtime.extra import load_extra
 from tta.runtime.frame_picture import levels
 
@@ -99,6 +100,8 @@ class Video:
         answer = f"skipped: {result.skipped}" if found is None else ""
         if found is not None and found.probabilities.size:
             answer = f"class {found.label}  {100 * found.confidence:.0f} %"
+        elif found is not None:
+            answer = in_words(answered(found))
         for row, text, colour in (
             (16, f"{result.stream} {result.frame.seq}  {answer}".strip(), (255, 255, 255)),
             (36, f"{level}  {self._decided}".strip(), COLOURS[level]),

@@ -1,5 +1,6 @@
 """One trained model of each task: exported, streamed under shift, adapted, guarded, evaluated."""
 
+import csv
 import functools
 import json
 import tempfile
@@ -226,3 +227,14 @@ def test_an_objective_that_does_not_fit_is_refused_by_name(tmp_path):
         ExportError, match="'dice' takes a class at each position, which a model for"
     ):
         to_bundle(net, x, tmp_path / "x.tta", task="regress", objectives=["dice"])
+
+
+def test_rows_and_lines_of_other_sinks_say_the_answer(tmp_path, capsys):
+    rows, source = tmp_path / "rows.csv", f"npz://{data() / 'segment'}.npz?stop=2"
+    assert main(["run", str(bundle("segment").path), source, "--sink", f"csv:{rows}"]) == 0
+    with rows.open(newline="") as file:
+        (first, _) = csv.DictReader(file)
+    assert first["predicted"].startswith("background 0.") and float(first["confidence"]) > 0.5
+    capsys.readouterr()
+    assert main(["run", str(bundle("segment").path), source, "--sink", "stdout"]) == 0
+    assert "background 0." in capsys.readouterr().out
