@@ -64,3 +64,22 @@ def test_half_way_it_can_be_looked_at(size, stride):
         if buffer.due:
             last, (_, buffer) = k, buffer.take()
     assert looks >= 4
+
+
+def test_after_a_jump_rounds_begin_before_the_window_is_full():
+    def sizes(buffer, n):
+        found = []
+        for k in range(n):
+            x = np.float32([k])
+            buffer, _ = buffer.add(Frame(x, 0.0, k), x, UNANSWERED)
+            if buffer.due:
+                chosen, buffer = buffer.take()
+                found.append((k, len(chosen.inputs)))
+        return found, buffer
+
+    found, buffer = sizes(Window(64, 16), 70)  # a round at 63, and 6 frames that none had
+    assert found == [(63, 64)]
+    found, buffer = sizes(buffer.moved().hurried(8), 80)
+    assert [n for _, n in found] == [16, 32, 48, 64, 64]
+    assert found[0][0] == 9  # as soon as there are 16
+    assert sizes(buffer.renewed(), 80)[0][0][1] == 64  # full again, so as before

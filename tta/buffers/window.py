@@ -29,8 +29,10 @@ class Window(Value):
     selects = False
 
     def __init__(self, size: int = 16, stride: int = 0) -> None:
-        self.size = self.least = whole("size", size)
+        self.size = whole("size", size)
         self.stride = whole("stride", stride, 0) or size
+        self.least = min(self.size, max(self.stride, LOOK))
+        self._needed = self.size  # frames of the next round at least
         self._kept: tuple[Kept, ...] = ()
         self._count = 0
         self._since = max(0, self.stride - size)  # frames since the last round
@@ -40,8 +42,8 @@ class Window(Value):
 
     @property
     def due(self) -> bool:
-        """Whether the window is full, and has moved far enough."""
-        return len(self._kept) >= self.size and self._since >= self.stride
+        """Whether the window is full, and has moved far enough; after a jump it need not be full."""
+        return len(self._kept) >= self._needed and self._since >= self.stride
 
     def add(
         self, frame: Frame, x: Array, prediction: Prediction | None = None
@@ -50,7 +52,9 @@ class Window(Value):
         full = len(self._kept) >= self.size
         lost = full and not self._kept[0].seen and self.stride <= self.size
         kept = (*self._kept[int(full) :], Kept(x, self._count))
-        return self.after(_kept=kept, _count=self._count + 1, _since=self._since + 1), int(lost)
+        needed = self.size if len(kept) >= self.size else self._needed
+        new = self.after(_kept=kept, _count=self._count + 1, _since=self._since + 1, _needed=needed)
+        return new, int(lost)
 
     def look(self) -> Array | None:
         """The frames since the last round, half way to the next one."""
@@ -62,6 +66,14 @@ class Window(Value):
         """The whole window; it stays."""
         kept = tuple(Kept(k.x, k.at, seen=True) for k in self._kept)
         return selection(self._kept), self.after(_kept=kept, _since=0)
+
+    def moved(self) -> Window:
+        """The frames that no round had yet; rounds begin with as many as ``least``."""
+        return self.renewed().after(_needed=self.least)
+
+    def hurried(self, within: int) -> Window:
+        """The next round is due within so many frames, if enough are kept by then."""
+        return self.after(_since=max(self._since, self.stride - within))
 
     def renewed(self) -> Window:
         """The frames that no round had yet."""
