@@ -21,7 +21,7 @@ COLUMNS = (
 class Csv:
     """One row a result, RFC 4180, with a head; an empty cell is what is not known.
 
-    After the columns of ``COLUMNS`` comes one for each drift metric. A cell that a spreadsheet would take
+    After the columns of ``COLUMNS`` comes one for each drift metric, ``drift_NAME``. A cell that a spreadsheet would take
     for a formula gets an apostrophe before it.
 
     Args:
@@ -44,7 +44,7 @@ class Csv:
         self._metrics = tuple(registry.names("tta.drift"))
         self._text = io.StringIO()
         self._rows = csv.writer(self._text)
-        head = self._line((*COLUMNS, *self._metrics))
+        head = self._line((*COLUMNS, *(f"drift_{name}" for name in self._metrics)))
         self._file = RotatingFile(
             "csv", path, append=append, every=every, mib=rotate_mib, keep=keep, head=head
         )

@@ -57,7 +57,7 @@ def test_csv_rows(tmp_path):
     rows = list(csv.DictReader(path.read_text().splitlines()))
     assert len(rows) == 4 and list(rows[0])[: len(COLUMNS)] == list(COLUMNS)
     assert rows[0]["reason"] == 'a "quoted", reason' and rows[0]["latency_ms"] == "4"
-    assert rows[0]["predicted"] == "1" and rows[0]["label"] == "2" and rows[0]["entropy"] == "0.25"
+    assert rows[0]["predicted"] == "1" and rows[0]["label"] == "2" and rows[0]["drift_entropy"] == "0.25"
     assert rows[1]["predicted"] == "" and rows[1]["skipped"] == "'=1+1"
 
 
@@ -65,3 +65,10 @@ def test_csv_rows(tmp_path):
 def test_numbers_that_make_no_sense(tmp_path, query):
     with pytest.raises(TtaError, match=r"0 or more|at least 1"):
         open_sink(f"csv:{tmp_path}/out.csv?{query}")
+
+
+def test_csv_names_no_column_twice(tmp_path):
+    sink = open_sink(f"csv:{tmp_path}/out.csv")
+    sink.close()
+    head = (tmp_path / "out.csv").read_text().strip().split(",")
+    assert len(head) == len(set(head)) and "drift_entropy" in head
