@@ -21,8 +21,8 @@ COLUMNS = (
 class Csv:
     """One row a result, RFC 4180, with a head; an empty cell is what is not known.
 
-    After the columns of ``COLUMNS`` comes one for each drift metric, ``drift_NAME``. A cell that a spreadsheet would take
-    for a formula gets an apostrophe before it.
+    After the columns of ``COLUMNS`` comes ``drift_NAME`` for each drift metric. A cell that a spreadsheet
+    takes for a formula gets an apostrophe before it.
 
     Args:
         path: the file; its folder must exist.

@@ -57,7 +57,11 @@ def test_csv_rows(tmp_path):
     rows = list(csv.DictReader(path.read_text().splitlines()))
     assert len(rows) == 4 and list(rows[0])[: len(COLUMNS)] == list(COLUMNS)
     assert rows[0]["reason"] == 'a "quoted", reason' and rows[0]["latency_ms"] == "4"
-    assert rows[0]["predicted"] == "1" and rows[0]["label"] == "2" and rows[0]["drift_entropy"] == "0.25"
+    assert (
+        rows[0]["predicted"] == "1"
+        and rows[0]["label"] == "2"
+        and rows[0]["drift_entropy"] == "0.25"
+    )
     assert rows[1]["predicted"] == "" and rows[1]["skipped"] == "'=1+1"
 
 
