@@ -48,7 +48,7 @@ def advance(
     ``stream`` answers every frame at once with the committed state and adapts behind it. ``batch`` collects a
     batch and answers with the step's own outputs, as published protocols do.
     """
-    stream.counts.frames += 1
+    stream.counts.came(frame)
     stream.passage.tick(frame.t_s)
     try:
         x = stream.preprocess(frame)

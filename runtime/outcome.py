@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from tta.records import Array, State, Step
+from tta.records import Array, Frame, State, Step
 from tta.runtime.session import InferSession
 
 
@@ -20,6 +20,8 @@ class Counts:
     live: bool = False  # whether the source waits for nobody
     undelivered: int = 0  # results that a sink did not take
     last_undelivered: str = ""  # which sink, and why
+    missed: int = 0  # frames that the source numbered and never handed over
+    adapt_s: float = field(default=0.0, compare=False)  # computing time of all rounds so far
     commits: int = 0
     rollbacks: int = 0
     resets: int = 0
@@ -29,6 +31,14 @@ class Counts:
     failures: int = 0  # steps that ended in an error
     quarantined: int = 0  # frames that were answered, and must not teach
     sampled: int = 0  # frames answered by batch.onnx
+    newest: tuple[str, int] | None = None  # source and number of the newest frame
+
+    def came(self, frame: Frame) -> None:
+        """Count a frame, and those that its source numbered before it and never handed over."""
+        before, self.newest = self.newest, (frame.source, frame.seq)
+        self.frames += 1
+        if before is not None and before[0] == frame.source:
+            self.missed += max(0, frame.seq - before[1] - 1)
 
 
 @dataclass(frozen=True)

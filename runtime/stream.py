@@ -127,6 +127,7 @@ class Stream:
         self.tripwire = Tripwire(manifest.primary)
         self.passage = Passage(self.model.calibration.get("features.var"))
         self.began_s = -math.inf  # stream time of the last round
+        self.rests = False  # whether rounds must wait: there is no budget for one
         self.complaint = ""  # why the last skipped frame was skipped
         self.origin: State = source_state(self.method, bundle, self.model.calibration)
         self.proposal: State | None = None  # what waits to be judged
@@ -236,6 +237,7 @@ class Stream:
         Its frames are taken from the buffer. What it returns goes to ``settle``.
         """
         full = self.pool.frames >= self.batch if self.every else self.waiting.due
+        full = full and not self.rests
         early = 0 <= now_s - self.began_s < self.commit_s  # a clock set back is no reason to wait
         if full and not early:
             self.began_s = now_s if math.isfinite(now_s) else self.began_s
@@ -299,6 +301,7 @@ class Stream:
         if not self.by_source:  # else the monitor saw these frames as they were served
             self._show_view(outcome)
         counts.holds += outcome.holds
+        counts.adapt_s += outcome.figures.get("adapt_ms", 0.0) / 1e3
         counts.rollbacks += outcome.action == "rollback"
         action, reason = outcome.action, outcome.reason
         if outcome.seen is not self.current:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tta.alarm_arguments import add_run_arguments, policy, told
 from tta.arguments import Located, number, path_at, read_path, whole, written_path
@@ -149,10 +150,13 @@ def command(given: argparse.Namespace) -> None:
 
 def _run(given: argparse.Namespace, steward: Steward) -> None:
     from tta.bundle import Bundle
+    from tta.devices.doctor.temperature import readings
+    from tta.devices.machine import Machine
     from tta.devices.recognition import resolve
+    from tta.runtime.budget_keeper import BudgetKeeper
     from tta.runtime.keepers import keepers
     from tta.runtime.loop import run as run_loop
-    from tta.runtime.memory import settle_allocator
+    from tta.runtime.memory import resident_mib, settle_allocator
     from tta.runtime.provider import model_options
     from tta.runtime.store import check_target, load_state, save_state
 
@@ -168,6 +172,14 @@ def _run(given: argparse.Namespace, steward: Steward) -> None:
     if given.save_state:
         check_target(given.save_state)
     steward.keepers = keepers(given)
+    machine, heat = Machine(), profile.thermal
+    keeper = BudgetKeeper(
+        profile.budget.adapt_ms_per_s / 1e3,
+        lambda: max((hot_c for _, _, hot_c in readings(machine)), default=None),
+        heat.throttle_c if heat else None,
+        resident_mib,
+        given.memory_mib or profile.budget.memory_mib,
+    )
     streams = run_loop(
         bundle,
         given.source,
@@ -189,10 +201,13 @@ def _run(given: argparse.Namespace, steward: Steward) -> None:
         alarms=alarms,
         canaries=given.canaries,
         quarantine=given.quarantine,
-        beside=steward.beside,
+        beside=_beside(steward.beside, keeper.beside),
     )
     if streams[0].chosen:
         print(f"auto took {streams[0].chosen}", file=sys.stderr)
+    if keeper.lowered:
+        yielded = f"adaptation yielded {keeper.lowered} times, the last because {keeper.why}"
+        print(yielded, file=sys.stderr)
     for stream in streams:
         counts = stream.counts
         name = f"{stream.name}: " if stream.name else ""
@@ -226,6 +241,19 @@ def _run(given: argparse.Namespace, steward: Steward) -> None:
     missed = sum(stream.counts.undelivered for stream in streams if not stream.counts.live)
     if missed:
         raise TtaError(f"of what could have waited {missed:,} results are lost, see above")
+
+
+def _beside(*parts: Callable[..., AbstractContextManager[object]]) -> Any:
+    """All of them, entered in order."""
+
+    @contextmanager
+    def entered(*given: object) -> Iterator[None]:
+        with ExitStack() as stack:
+            for part in parts:
+                stack.enter_context(part(*given))
+            yield
+
+    return entered
 
 
 def _by_rule(refused: Mapping[str, int]) -> str:
