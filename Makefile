@@ -3,7 +3,7 @@
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip --disable-pip-version-check -q
 
-.PHONY: install lint check test bench study demo evaluate clean
+.PHONY: install lint check test test-arm64 bench study demo evaluate clean
 
 install: .venv/.dev
 
@@ -18,6 +18,11 @@ check: .venv/.dev
 
 test: .venv/.dev
 	.venv/bin/python -m pytest
+
+# The runtime on emulated ARM cores, about 20 minutes; as root where mmdebstrap and qemu-user are missing.
+test-arm64: .venv/.dev
+	sh tests/arm64/root.sh
+	.venv/bin/python tests/arm64/run.py
 
 bench: .venv/.dev
 	.venv/bin/python tests/bench/footprint.py
