@@ -6,11 +6,11 @@
     credit  -= what rounds took
     level    halved while there is trouble; after CALM_S without, a tenth is added each second
 
-Rounds of live streams begin while there is credit. Trouble is any of: frames that were lost since the last
-look; a processor within ``NEAR_C`` of where its clocks fall; more memory than the process may have. A
-processor counts as cool again ``COOL_C`` below that point, so that the level does not swing with a degree.
-From nothing the level is whole again in CALM_S + 10 s. The governor's early looks, by which a stream returns
-to the source, are never held back.
+Rounds of live streams begin while there is credit. Trouble is any of: more than one frame in twenty lost
+since the last look; a processor within ``NEAR_C`` of where its clocks fall; more memory than the process may
+have. A processor counts as cool again ``COOL_C`` below that point, so that the level does not swing with a
+degree. From nothing the level is whole again in CALM_S + 10 s, and no debt is larger than DEBT_S of it.
+The governor's early looks, by which a stream returns to the source, are never held back.
 """
 
 from __future__ import annotations
@@ -24,8 +24,11 @@ from tta.runtime.regime import Regime
 from tta.runtime.stream import Stream
 
 LOOK_S = 1.0  # between two looks
+DEBT_S = 5.0  # of the budget, that rounds may have taken in advance at most
 CALM_S = 5.0  # without trouble before the level rises
 RISE = 0.1  # a look
+LOST = 0.05  # share of a look's frames that may be lost for other reasons
+FEW = 2  # frames that always may
 LEAST = 1 / 16  # below, the level is nothing
 NEAR_C = 5.0
 COOL_C = 8.0
@@ -64,7 +67,7 @@ class BudgetKeeper:
         self._streams: Sequence[Stream] = ()
         self._at_s = self._looked_s = self._troubled_s = clock()
         self._credit_s = share
-        self._spent_s, self._missed = 0.0, 0
+        self._spent_s, self._missed, self._frames = 0.0, 0, 0
         self._hot = False
 
     @contextmanager
@@ -89,7 +92,8 @@ class BudgetKeeper:
         now = self._clock()
         spent = sum(stream.counts.adapt_s for stream in self._streams)
         earned = self.level * self.share * (now - self._at_s)
-        self._credit_s = min(self._credit_s + earned, self.share) - (spent - self._spent_s)
+        credit_s = min(self._credit_s + earned, self.share) - (spent - self._spent_s)
+        self._credit_s = max(credit_s, -DEBT_S * self.share)  # one in a slow moment may be long
         self._at_s, self._spent_s = now, spent
         if now - self._looked_s >= LOOK_S:
             self._looked_s = now
@@ -108,8 +112,10 @@ class BudgetKeeper:
             self.level = min(1.0, self.level + RISE)
 
     def _trouble(self) -> str:
+        frames = sum(stream.counts.frames for stream in self._streams)
         missed = sum(stream.counts.missed for stream in self._streams)
-        lost, self._missed = missed - self._missed, missed
+        lost, came = missed - self._missed, missed - self._missed + frames - self._frames
+        self._missed, self._frames = missed, frames
         heat = self._hottest_c()
         if heat is not None and self._throttle_c is not None:
             self._hot = heat >= self._throttle_c - (COOL_C if self._hot else NEAR_C)
@@ -118,4 +124,4 @@ class BudgetKeeper:
             return f"{memory:.0f} MiB are in use, and {self._memory_mib:g} may be"
         if self._hot:
             return f"the processor has {heat:.0f} °C, and its clocks fall at {self._throttle_c:g}"
-        return f"{lost} frames were lost" if lost else ""
+        return f"{lost} of {came} frames were lost" if lost > max(FEW, LOST * came) else ""

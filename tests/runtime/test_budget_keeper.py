@@ -41,7 +41,8 @@ def spent(board, keeper, seconds, lose=0):
     rounds = 0
     for k in range(round(seconds * HZ)):
         board.now_s += 1 / HZ
-        stream.counts.missed += lose and k % HZ == 0
+        stream.counts.frames += 1
+        stream.counts.missed += lose * (k % HZ == 0)
         keeper.beat()
         if not stream.rests:
             stream.counts.adapt_s += 0.05
@@ -76,15 +77,22 @@ def test_it_yields_to_trouble_and_recovers_within_thirty_seconds(trouble):
         board.hot_c = 76.0
     if trouble == "memory":
         board.mib = 600.0
-    spent(board, keeper, 6, lose=trouble == "lost")
+    spent(board, keeper, 6, lose=3 * (trouble == "lost"))
     assert keeper.level == 0
-    assert spent(board, keeper, 3, lose=trouble == "lost") == 0  # nothing at all any more
-    words = {"lost": "frames were lost", "hot": "has 76 °C", "memory": "600 MiB are in use"}
+    assert spent(board, keeper, 3, lose=3 * (trouble == "lost")) == 0  # nothing at all any more
+    words = {"lost": "3 of 33 frames were lost", "hot": "has 76 °C", "memory": "600 MiB are in use"}
     assert words[trouble] in keeper.why
     board.hot_c, board.mib = 50.0, 100.0
     spent(board, keeper, 20)
     assert keeper.level == 1
     assert spent(board, keeper, 30) == pytest.approx(0.1, rel=0.1)
+
+
+def test_a_single_lost_frame_is_no_trouble():
+    board = Board()
+    keeper = board.keeper(0.1)
+    spent(board, keeper, 30, lose=1)
+    assert keeper.level == 1 and not keeper.lowered
 
 
 def test_a_degree_does_not_swing_it():

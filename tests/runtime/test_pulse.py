@@ -41,9 +41,10 @@ def test_the_loop_beats_before_every_frame(beats, bundle, clean):
 
 def test_a_window_that_is_not_full_beats_too(beats):
     from tta.runtime.loop import results
+    from tta.runtime.outcome import Counts
 
     class Unfull:
-        counts = type("C", (), {"frames": 0, "skipped": 0})()
+        counts = Counts()
         passage = type("P", (), {"tick": lambda self, t_s: None})()
 
         def preprocess(self, frame):
