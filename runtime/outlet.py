@@ -69,6 +69,7 @@ class Outlet:
         self._closing = threading.Event()
         self._gone: BrokenPipeError | None = None
         self.written, self.lost, self.error = 0, Counter[str](), ""
+        self._last = ""
         self._abandoned = False
         if told := getattr(sink, "attach", None):
             self.attach = told
@@ -124,6 +125,13 @@ class Outlet:
             self._sink.close()
         except Exception as error:
             self.error = f"closing it failed: {error}"
+            lost = getattr(error, "lost", 0)
+            self._count(lost, lost, self._last)
+
+    def _count(self, lost: int, taken: int, stream: str) -> None:
+        """Count losses, some of which a sink that holds results back seemed to have taken."""
+        self.written -= taken
+        self.lost[stream] += lost
 
     def _deliver(self) -> None:
         """The oldest result, which stays in the queue until the sink has it or has failed on it."""
@@ -137,10 +145,12 @@ class Outlet:
             return
         except Exception as error:
             self.error = str(error) or type(error).__name__
-            self.lost[result.stream] += 1
+            lost = getattr(error, "lost", 1)  # of those that it held back, too
+            self._count(lost, lost - 1, result.stream)
             self._again_s = time.monotonic() + self._backoff.next_s()
         else:
             self.written += 1
+            self._last = result.stream
             if self._again_s:
                 self._again_s = 0.0
                 self._backoff.reset()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -9,6 +10,18 @@ from pathlib import Path
 from tta.errors import TtaError
 
 LONGEST_S = 1.0  # a slow stream's lines are not held back for a full batch
+
+
+class LostLinesError(TtaError):
+    """Lines that could not be written are lost.
+
+    Attributes:
+        lost: how many.
+    """
+
+    def __init__(self, message: str, lost: int) -> None:
+        super().__init__(message)
+        self.lost = lost
 
 
 class RotatingFile:
@@ -52,42 +65,60 @@ class RotatingFile:
             raise TtaError(f"{name} needs a file, as in {name}:out.{name}, but was given {path!r}")
         if not os.path.isdir(self.path.parent):
             raise TtaError(f"the folder of {self.path} does not exist: mkdir -p {self.path.parent}")
-        self._every, self._most, self._keep, self._head = every, int(mib * 2**20), keep, head
-        self._held, self._flushed_s = 0, time.monotonic()
+        self._every, self._most, self._keep, self._head = (
+            every,
+            int(mib * 2**20),
+            keep,
+            head.encode(),
+        )
+        self._held: list[bytes] = []
+        self._flushed_s = time.monotonic()
         self._open("a" if append else "w")
 
     def write(self, line: str, urgent: bool = False) -> None:
         """Add a line with its line feed; an urgent one reaches the file at once."""
         if self._file.closed:
             raise TtaError(f"{self.path} is closed and takes no more results")
-        try:
-            size = len(line.encode())
-            if self._most and self._size + size > self._most and self._size > len(self._head):
-                self._rotate()
-            self._file.write(line)
-            self._size += size
-            self._held += 1
-            late = time.monotonic() - self._flushed_s > LONGEST_S
-            if urgent or late or self._held >= self._every:
-                self._file.flush()
-                self._held, self._flushed_s = 0, time.monotonic()
-        except OSError as error:
-            raise TtaError(f"{self.path} cannot be written: {error.strerror}") from error
+        self._held.append(line.encode())
+        late = time.monotonic() - self._flushed_s > LONGEST_S
+        if urgent or late or len(self._held) >= self._every:
+            self._flush()
 
     def close(self) -> None:
         """Flush and close; a second time does nothing."""
         try:
+            self._flush()
+        finally:
             self._file.close()
+
+    def _flush(self) -> None:
+        """Write what is held, whole or not at all."""
+        lines, self._held, self._flushed_s = self._held, [], time.monotonic()
+        if not lines:
+            return
+        try:
+            data = b"".join(lines)
+            if self._most and self._size + len(data) > self._most and self._size > len(self._head):
+                self._rotate()
+            sent = 0
+            while sent < len(data):
+                sent += self._file.write(data[sent:]) or 0
+            self._size += len(data)
         except OSError as error:
-            raise TtaError(f"{self.path} cannot be written: {error.strerror}") from error
+            with contextlib.suppress(OSError):  # a part of a line would spoil the next one
+                self._file.truncate(self._size)
+                self._file.seek(self._size)
+            raise LostLinesError(
+                f"{self.path} cannot be written: {error.strerror}", len(lines)
+            ) from error
 
     def _open(self, mode: str) -> None:
         try:
-            self._file = self.path.open(mode, encoding="utf-8", newline="")
+            self._file = self.path.open(f"{mode}b", buffering=0)
             self._size = self._file.seek(0, os.SEEK_END) if self.path.is_file() else 0
             if not self._size and self._head:
                 self._file.write(self._head)
-                self._size = len(self._head.encode())
+                self._size = len(self._head)
         except OSError as error:
             raise TtaError(f"{self.path} cannot be written: {error.strerror}") from error
 

@@ -163,9 +163,18 @@ class Listed:
         return iter(frames(self.images))
 
 
+@pytest.mark.parametrize("every", [1, 7, 32, 100])
+def test_lines_that_were_held_back_are_counted_lost(every):
+    outlet = module.outlet(f"jsonl:/dev/full?every={every}", True)
+    for k in range(40):
+        outlet.write(result(k, "cam"))
+    outlet.close()
+    assert outlet.lost == {"cam": 40} and outlet.written == 0
+
+
 def test_a_full_disk_ends_no_run_and_makes_its_status_1(tmp_path, capsys):
     bundle, state = str(files("tta.demo") / "fashion.tta"), tmp_path / "state.safetensors"
-    where = ["sim://fashion?frames=40", "--sink", "jsonl:/dev/full?every=1"]
+    where = ["sim://fashion?frames=40", "--sink", "jsonl:/dev/full"]
     status = main(["run", bundle, *where, "--save-state", str(state)])
     told = capsys.readouterr().err
     assert status == 1 and state.exists()
