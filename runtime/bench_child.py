@@ -19,7 +19,7 @@ import onnxruntime as ort
 
 from tta.runtime.bench_pace import pace
 
-POOL = 32  # different frames that take turns
+POOL = 31  # different frames that take turns; a prime, so that no K-th frame is soon the same again
 
 
 class Plain:

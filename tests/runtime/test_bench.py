@@ -34,10 +34,8 @@ def test_every_candidate_is_a_ratio_to_plain_onnxruntime(found):
 
 def test_adaptation_is_counted_beside_its_cost(found):
     one, every_core = (found.figures[f"{t}"] for t in ("1 inference thread", "2 inference threads"))
-    adapting = (one["loop, worker"], one["loop, every 8"], every_core["loop, duty 0.5"])
-    assert any(f["rounds"] > 0 for f in adapting)  # not all: a busy machine leaves a worker no time
-    for f in adapting:
-        assert (f["rounds"] > 0) == (f["adapted_fps"] > 0) and f["commits_h"] >= 0
+    for f in (one["loop, worker"], one["loop, every 8"], every_core["loop, duty 0.5"]):
+        assert f["rounds"] > 0 and f["adapted_fps"] > 0 and f["commits_h"] > 0
     assert one["plain"]["adapted_fps"] == one["loop"]["commits_h"] == 0
     assert every_core["loop, duty 0.5"]["duty"] > 0
 
