@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import InitVar, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,12 +43,14 @@ LEAST_PROOF = 1  # frames below which nothing is judged
 
 def peek(stream: Stream, frames: Array) -> Outcome | None:
     """A look at the frames since the tripwire: the source may be back, or a round due in another world."""
-    found = glance(stream, frames)
-    if found is not None or len(frames) < LEAST_SEEN or stream.waiting.partition:
-        return found
     before = stream.guard.signature
-    newest = _newest_view(stream, Selection(frames, recent=frames))
-    if newest is None or not stream.guard.leaps(newest, len(frames)):
+    newest = None
+    if not stream.waiting.partition:
+        newest = _newest_view(stream, Selection(frames, recent=frames))
+    found = glance(stream, frames, newest)
+    if found is not None or newest is None:
+        return found
+    if not stream.guard.leaps(newest, len(frames)):
         return None
     return replace(_considered(stream, Selection(frames), newest, True, before), early=True)
 
@@ -79,7 +81,7 @@ def _considered(
     pooled: Step | None = None,
 ) -> Outcome:
     """The round, once it is known whether its frames are of another world than those before."""
-    found = _Round(stream, chosen, newest=newest, jumped=jumped)
+    found = _Round(stream, chosen, newest if jumped else None, newest=newest, jumped=jumped)
     mixed = stream.waiting.selects and not jumped
     plan = stream.guard.plan(found.view, len(chosen), mixed)
     found.figures.update(plan.figures)
@@ -109,11 +111,17 @@ def _newest_view(stream: Stream, chosen: Selection) -> Step | None:
     return stream.model.adapting.run("batch", recent, stream.model.bundle.source_slots, alpha=0.0)
 
 
-def glance(stream: Stream, batch: Array) -> Outcome | None:
-    """Look at half a batch: a stream that is back at its source need not wait for the other half."""
+def glance(stream: Stream, batch: Array, view: Step | None = None) -> Outcome | None:
+    """Look at half a batch: a stream that is back at its source need not wait for the other half.
+
+    Args:
+        stream: whose frames they are.
+        batch: its newest.
+        view: the frozen view of them, where it is known.
+    """
     if stream.current is stream.origin or not stream.guard.guards:
         return None
-    found = _Round(stream, Selection(batch), whole=False)
+    found = _Round(stream, Selection(batch), view, whole=False)
     before = stream.guard.signature
     plan = stream.guard.returned(found.view, len(batch))
     if plan is None:
@@ -129,18 +137,20 @@ class _Round:
 
     stream: Stream
     chosen: Selection
+    known: InitVar[Step | None] = None  # the frozen view of these frames, where somebody has it
     whole: bool = True  # whether its frames are those of a full round, which the monitor is shown
     newest: Step | None = None  # the frozen view of the newest frames, where the round is on others
     jumped: bool = False
     figures: dict[str, float] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, known: Step | None) -> None:
         self.start, self.seen = time.perf_counter(), self.stream.current
         self.run: Run = weighted(self.stream.model.adapting.run, self.chosen.weight)
-        if self.jumped and self.newest is not None:  # of the same frames
-            self.view = self.newest
-        else:
-            self.view = self.run("batch", self.chosen.inputs, self.source, alpha=0.0)
+        self.view = (
+            self.run("batch", self.chosen.inputs, self.source, alpha=0.0)
+            if known is None
+            else known
+        )
 
     @property
     def source(self) -> Mapping[str, Array]:
