@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tta.records import Array, Frame, State, Step
+from tta.runtime.gaps import Gaps
 from tta.runtime.session import InferSession
 
 
@@ -31,14 +32,12 @@ class Counts:
     failures: int = 0  # steps that ended in an error
     quarantined: int = 0  # frames that were answered, and must not teach
     sampled: int = 0  # frames answered by batch.onnx
-    newest: tuple[str, int] | None = None  # source and number of the newest frame
+    gaps: Gaps = field(default_factory=Gaps, compare=False, repr=False)
 
     def came(self, frame: Frame) -> None:
         """Count a frame, and those that its source numbered before it and never handed over."""
-        before, self.newest = self.newest, (frame.source, frame.seq)
         self.frames += 1
-        if before is not None and before[0] == frame.source:
-            self.missed += max(0, frame.seq - before[1] - 1)
+        self.missed += self.gaps.before(frame)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tta.records import Decision, Result
+from tta.runtime.gaps import Gaps
 from tta.runtime.sinks.stdout import describe
 
 WINDOW = 512  # frames behind rates and latencies
@@ -27,13 +28,12 @@ class RecentResults:
     last: Result | None = None
     at_s: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
     latency_ms: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
+    _gaps: Gaps = field(default_factory=Gaps)
     told: deque[str] = field(default_factory=lambda: deque(maxlen=TOLD))
 
     def take(self, result: Result, now_s: float) -> None:
         """One more result."""
-        before = self.last
-        if before is not None and result.frame.source == before.frame.source:
-            self.lost += max(0, result.frame.seq - before.frame.seq - 1)
+        self.lost += self._gaps.before(result.frame)
         self.frames += 1
         self.at_s.append(now_s)
         self.last = result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from importlib.metadata import version
 from typing import Any
 from urllib.parse import urlsplit
@@ -9,6 +10,7 @@ from urllib.parse import urlsplit
 from tta.errors import TtaError
 from tta.records import Result
 from tta.runtime.extra import load_extra
+from tta.runtime.gaps import Gaps
 
 LOOPBACK = "127.0.0.1"
 PORT = 9108
@@ -56,7 +58,7 @@ class Prometheus:
                 f"prometheus://:{port + 1}"
             ) from None
         self.port = int(self._server.server_port)
-        self._last: dict[str, tuple[str, int]] = {}
+        self._gaps = defaultdict[str, Gaps](Gaps)
 
     def _make(self, client: Any) -> None:
         def make(kind: str, name: str, text: str, *labels: str, **more: Any) -> Any:
@@ -101,10 +103,8 @@ class Prometheus:
             result.stream, result.frame, result.prediction, result.report,
         )  # fmt: skip
         self._frames.labels(stream, "skipped" if found is None else "ok").inc()
-        source, seq = self._last.get(stream, (frame.source, frame.seq - 1))
-        if source == frame.source and frame.seq > seq + 1:
-            self._dropped.labels(stream).inc(frame.seq - seq - 1)
-        self._last[stream] = frame.source, frame.seq
+        if missed := self._gaps[stream].before(frame):
+            self._dropped.labels(stream).inc(missed)
         self._captured.labels(stream).set(frame.t_s)
         if found is not None:
             self._inference.labels(stream).observe(found.latency_s)
