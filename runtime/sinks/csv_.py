@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from tta import registry
 from tta.records import Result
 from tta.runtime.answer import answered, in_words
-from tta.runtime.rotating_file import RotatingFile
+from tta.runtime.line_sink import LineSink
 
 COLUMNS = (
     "stream", "seq", "t_s", "predicted", "confidence", "entropy_nats", "latency_ms", "state", "level",
@@ -18,39 +18,24 @@ COLUMNS = (
 )  # fmt: skip
 
 
-class Csv:
-    """One row a result, RFC 4180, with a head; an empty cell is what is not known.
+class Csv(LineSink):
+    """One row a result, RFC 4180, with a head; an empty cell is what is not known. Options: see ``LineSink``.
 
     After the columns of ``COLUMNS`` comes ``drift_NAME`` for each drift metric. A cell that a spreadsheet
     takes for a formula gets an apostrophe before it.
-
-    Args:
-        path: the file; its folder must exist.
-        append: add to the file instead of beginning it anew.
-        every: lines per batch.
-        rotate_mib: size at which the file becomes ``path.1`` and another begins; 0 for never.
-        keep: older files that stay.
     """
 
-    def __init__(
-        self,
-        path: str,
-        *,
-        append: bool = False,
-        every: int = 32,
-        rotate_mib: float = 0.0,
-        keep: int = 3,
-    ) -> None:
+    name = "csv"
+
+    def head(self) -> str:
+        """Names of the columns."""
         self._metrics = tuple(registry.names("tta.drift"))
         self._text = io.StringIO()
         self._rows = csv.writer(self._text)
-        head = self._line((*COLUMNS, *(f"drift_{name}" for name in self._metrics)))
-        self._file = RotatingFile(
-            "csv", path, append=append, every=every, mib=rotate_mib, keep=keep, head=head
-        )
+        return self._line([*COLUMNS, *(f"drift_{name}" for name in self._metrics)])
 
-    def write(self, result: Result) -> None:
-        """Write one row."""
+    def line(self, result: Result) -> str:
+        """One row."""
         frame, found, report = result.frame, result.prediction, result.report
         decision = report.decision
         cells: list[object] = [result.stream, frame.seq, _number(frame.t_s)]
@@ -72,19 +57,15 @@ class Csv:
             result.skipped,
         ]
         cells += self._scores(report.scores)
-        self._file.write(self._line([_safe(cell) for cell in cells]), urgent=decision is not None)
-
-    def close(self) -> None:
-        """Flush and close; a second time does nothing."""
-        self._file.close()
+        return self._line([_safe(cell) for cell in cells])
 
     def _scores(self, scores: Mapping[str, float]) -> list[str]:
         return [_number(scores.get(name, math.nan)) for name in self._metrics]
 
-    def _line(self, cells: object) -> str:
+    def _line(self, cells: Iterable[object]) -> str:
         self._text.seek(0)
         self._text.truncate()
-        self._rows.writerow(cells)  # type: ignore[arg-type]
+        self._rows.writerow(cells)
         return self._text.getvalue()
 
 
