@@ -7,6 +7,7 @@ from collections import deque
 
 import numpy as np
 
+from tta.moments import robust
 from tta.records import Array, Frame, Prediction
 
 LOOKED_AT = 4096  # values of an input, evenly spaced
@@ -49,9 +50,7 @@ class Burst:
 
     def _far(self, now: Array) -> bool:
         if self._age % EVERY == 0:
-            values = np.array(self._recent)
-            self._middle = np.median(values, axis=0)
-            spread = 1.4826 * np.median(np.abs(values - self._middle), axis=0)
+            self._middle, spread = robust(np.array(self._recent))
             self._reach = FAR * np.maximum(spread, 1e-3)
         self._age += 1
         return bool((np.abs(now - self._middle) > self._reach).any())
